@@ -268,6 +268,8 @@ def test_what_cannot_change_its_width_is_said():
         plan_widths(seen, seen, state, state, shape, replace(shape, n_layers=3))
     with pytest.raises(UsageError, match="4 queries in a group cannot be carried into one with 2"):
         plan_widths(seen, seen, state, state, shape, replace(shape, n_heads=8))
+    with pytest.raises(UsageError, match="no way to carry a stream called 'rotate'"):
+        plan_widths(seen, seen, state, state, shape, shape, "rotate")
     plan = plan_widths(seen, seen, state, state, shape, shape)
     with pytest.raises(UsageError, match="has gains"):
         carry_llama(state, plan, shape)

@@ -301,6 +301,13 @@ def test_vocabularies_that_do_not_fit_are_said():
     ):
         with pytest.raises(UsageError, match=message):
             merge_vocabularies("average", [one, two], vocabularies)
+    with pytest.raises(UsageError, match="what was given has none"):
+        merge_vocabularies("average", [one, two], [v1, {}])
+    with pytest.raises(UsageError, match="two models or more, and 0 was given"):
+        merge_vocabularies("average", [], [])
+    beyond = Evidence(one, speak=speak_words, texts=[torch.tensor([[0, 2]])] * 2)
+    with pytest.raises(UsageError, match="tokens 0 to 2, and its model has rows 0 to 1"):
+        merge_vocabularies("imitation", [one, two], [v1, v2, v1], beyond)
     with pytest.raises(UsageError, match="embeddings of no rows"):
         merge_vocabularies("average", [{"w": torch.zeros(2)}] * 2, [v1, v1])
     with pytest.raises(UsageError, match="NaN"):

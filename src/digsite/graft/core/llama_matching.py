@@ -257,18 +257,27 @@ def plan_widths(
             raise UsageError(
                 f"A Llama with {others} {called} cannot be carried into one with {ours}: only widths may differ."
             )
-    a, b = _stack_streams(target.stream), _stack_streams(theirs.stream)
-    if kind == "transport":
-        shares = transport_units(correlate_units(a, b)).to(a.dtype)
-        gather, spread = shares * len(shares), shares.T * shares.shape[1]
-    else:
-        u, _, v = torch.linalg.svd(b.T @ a, full_matrices=False)
-        grows = (
-            a.shape[1] / b.shape[1]
-        ) ** 0.5  # of equal size where a norm sees them: as a mean over the stream's places
-        gather, spread = (u @ v).T * grows, (u @ v) / grows
+    if kind not in STREAMS:
+        raise UsageError(f"There is no way to carry a stream called '{kind}'. {name_nearest(kind, STREAMS)}")
+    gather, spread = STREAMS[kind](_stack_streams(target.stream), _stack_streams(theirs.stream))
     args = (target, theirs, weights, other, shape, other_shape, gather)
     return WidthPlan(gather, spread, tuple(_plan_layer(i, *args) for i in range(shape.n_layers)))
+
+
+def _rotate_widths(target: Float[Tensor, "n d"], theirs: Float[Tensor, "n e"]) -> tuple[Tensor, Tensor]:
+    """Their stream into the target's and back by the nearest rotation, of equal size as a norm sees it: as a mean over places."""
+    u, _, v = torch.linalg.svd(theirs.T @ target, full_matrices=False)
+    grows = (target.shape[1] / theirs.shape[1]) ** 0.5
+    return (u @ v).T * grows, (u @ v) / grows
+
+
+def _share_widths(target: Float[Tensor, "n d"], theirs: Float[Tensor, "n e"]) -> tuple[Tensor, Tensor]:
+    """The same by the transport plan between the places of both streams."""
+    shares = transport_units(correlate_units(target, theirs)).to(target.dtype)
+    return shares * len(shares), shares.T * shares.shape[1]
+
+
+STREAMS = {"rotation": _rotate_widths, "transport": _share_widths}
 
 
 def _plan_layer(

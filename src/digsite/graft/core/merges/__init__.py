@@ -176,7 +176,7 @@ def merge_vocabularies(
         evidence,
         start=joined[n] if len(joined) > n else None,
         fisher=fisher,
-        texts=[at[text] for text, at in zip(evidence.texts, places[:n])],
+        texts=[_spell_text(text, at) for text, at in zip(evidence.texts, places[:n])],
     )
     merged = merge_models(method, joined[:n], evidence, settings)
     owners = torch.stack([_mark_rows(at, len(joint)) for at in places[:n]])
@@ -195,8 +195,12 @@ def join_vocabularies(
     `models` and `vocabularies` belong together. A row that a model lacks is the mean of the rows of the first `n_owners` models
     (all by default) that have it, or of any model that has it, so that an average of the models leaves it as it is.
     """
+    if len(models) < 2:
+        raise UsageError(f"A merge takes two models or more, and {len(models)} was given.")
     if len(models) != len(vocabularies):
-        raise UsageError(f"{len(vocabularies)} vocabularies were given for {len(models)} models.")
+        raise UsageError(
+            f"{len(vocabularies)} vocabularies were given for {len(models)} models; it takes one for each, the start too."
+        )
     named = [_name_rows(v, _count_rows(model)) for v, model in zip(vocabularies, models)]
     joint = {token: i for i, token in enumerate(dict.fromkeys(t for tokens in named for t in tokens))}
     if not set.intersection(*map(set, named)):
@@ -233,6 +237,16 @@ def _spread_rows(weight: Tensor, at: Tensor, n: int) -> Tensor:
     return weight.new_zeros(n, *weight.shape[1:]).index_copy(0, at, weight)
 
 
+def _spell_text(text: Tensor, at: Tensor) -> Tensor:
+    """A text in the tokens of all models, from a model's own whose rows went to the given places."""
+    if text.numel() and not 0 <= int(text.min()) <= int(text.max()) < len(at):
+        raise UsageError(
+            f"A text has tokens {int(text.min())} to {int(text.max())}, and its model has rows 0 to {len(at) - 1}.",
+            hint="Texts are in the tokens of the parent that they belong to.",
+        )
+    return at[text]
+
+
 def _mark_rows(at: Tensor, n: int) -> Tensor:
     """True at the given places of `n`."""
     return torch.zeros(n, dtype=torch.bool).index_fill(0, at, True)
@@ -262,6 +276,11 @@ def _count_rows(state: State) -> int:
 
 def _name_rows(vocabulary: Vocabulary, n: int) -> list[str]:
     """The token of each of `n` rows. A row without a token, as models whose embedding was filled up have, is named by its place."""
+    if not isinstance(vocabulary, Mapping) or not vocabulary:
+        raise UsageError(
+            "A vocabulary is a table of tokens with the row of each, and what was given has none.",
+            hint="load_tokenizer(folder).vocabulary is one.",
+        )
     tokens: dict[int, str] = {}
     for token, row in vocabulary.items():
         if not isinstance(row, int) or not 0 <= row < n:

@@ -48,7 +48,7 @@ def spread_by_outliers(shares: list[float], sparsity: float, spread: float) -> l
     density = density - density.mean() + (1 - sparsity)
     if density.min() <= 0 or density.max() >= 1:
         raise UsageError(
-            f"A spread of {spread} around the sparsity {sparsity} leaves (0, 1) in some layer.",
+            f"A spread of {spread} around the sparsity {sparsity} asks some layer for all of its weights, or for none.",
             hint=f"Choose a spread below {min(sparsity, 1 - sparsity) / 2:.2f}.",
         )
     return [float(1 - d) for d in density]
