@@ -140,6 +140,22 @@ def test_the_compiled_step_is_the_eager_step():
         torch.testing.assert_close(fast.params[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("how", [{}, {"recompute": "always"}])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_early_blocks_taken_from_the_first_pass_change_nothing(how, targets, monkeypatch):
+    models = [resid(k, layers=3) for k in range(targets)]  # one for both seeds, or one each
+    losses = {name: loss for name, loss in every_loss().items() if loss["kind"] != "adversarial"}
+    settings = {"losses": losses, "fold": False, **how}
+    once = walk(fit(models, [4, 5], six, ["layers.2.*"], **settings))
+    monkeypatch.setattr("digsite.decompose.core.target.can_replay", lambda *_: False)
+    always = walk(fit(models, [4, 5], six, ["layers.2.*"], **settings))
+    assert once.target.replays and not always.target.replays
+    for name, value in always.params.items():
+        torch.testing.assert_close(once.params[name], value, rtol=1e-9, atol=1e-12)
+    scene = once.make_decomposition(1).scene(six(torch.Generator().manual_seed(0)))
+    assert scene.early is not None and len(scene.early.outputs) == 2
+
+
 def test_accumulated_batches_are_one_large_batch():
     one, two = (fit([tms(0)], [0], accumulate=n, merge_zero_rows=False) for n in (1, 2))
     slopes = [one.compute_gradients(*one.draws.draw_stack(i), i, 0.0)[1] for i in (0, 1)]

@@ -226,6 +226,7 @@ class Fit:
         """A decomposition of `model`, on a frozen copy of its own."""
         problem = self.problem
         target = problem.freeze_target(model, self.device, self.dtype)
+        target.replays = self.target.replays
         origin = {
             "modules": list(problem.modules),
             "identity": list(problem.identity),

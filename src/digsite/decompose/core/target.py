@@ -240,23 +240,23 @@ def insert_identity(path: str, module: nn.Module) -> nn.Linear:
 def check_deterministic(target: Target, x: Any) -> None:
     """A target that answers differently twice has dropout or the like switched on."""
     with torch.no_grad():
-        wanted = target(None, x)
-        same = torch.equal(wanted, target(None, x))
+        same = torch.equal(target(None, x), target(None, x))
     if not same:
         raise UsageError(
             "The target gives two different outputs for the same input.",
             hint="Call model.eval() first: dropout must be off.",
         )
-    target.replays = can_replay(target, x, wanted)
+    target.replays = can_replay(target, x)
 
 
 @torch.no_grad()
-def can_replay(target: Target, x: Any, wanted: Tensor) -> bool:
+def can_replay(target: Target, x: Any) -> bool:
     """Whether a pass that takes its early blocks from another answers the same: tried, with another input in between, as
-    somebody's blocks may also tell each other something on the side.
+    somebody's blocks may also tell each other something on the side. Both passes have plugs: a layer's own product may round
+    otherwise.
     """
     early, plugs = Early(), dict.fromkeys(target.sites, Site.answer_itself)
-    target(None, x, plugs, early)
+    wanted = target(None, x, plugs, early)
     if not early.outputs:
         return False
     target(None, tuple(part.roll(1, -1) for part in x) if isinstance(x, tuple) else x.roll(1, -1))
