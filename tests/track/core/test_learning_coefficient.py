@@ -59,10 +59,25 @@ def test_weights_that_are_no_minimum_are_said_to_be_none() -> None:
     assert found.value < 0 and "no minimum, train on" in found.warnings[0]
 
 
+class Rounded(nn.Module):
+    """Scores to whole numbers: a network with discrete outputs."""
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.round()
+
+
 def test_models_that_cannot_be_sampled() -> None:
     frozen = nn.Linear(4, 3).requires_grad_(False)
     with pytest.raises(UsageError, match="without trained parameters cannot be sampled"):
         estimate(frozen, 4)
+    with pytest.raises(UsageError, match="has no slope in its weights"):
+        estimate(nn.Sequential(nn.Linear(4, 3), Rounded()), 4)
+    broken = nn.Linear(4, 3)
+    nn.init.constant_(broken.weight, float("nan"))
+    with pytest.raises(UsageError, match="The loss at these weights is nan"):
+        estimate(broken, 4)
+    with pytest.raises(UsageError, match="a row for each of two or more examples"):
+        estimate_coefficient(nn.Linear(2, 2), (torch.zeros(0, 2), torch.zeros(0, 2)))
     with pytest.raises(UsageError, match="needs stored examples"):
         estimate_coefficient(nn.Linear(2, 2), lambda step: (torch.zeros(1, 2), torch.zeros(1, 2)))
 

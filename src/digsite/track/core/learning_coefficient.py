@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import log, sqrt
+from math import isfinite, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ def estimate_coefficient(
     settings = replace(settings, **changes)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stack = ChainStack(model, find_loss(loss), source, settings.chains)
+    stack.check_slope()
     trace = run_chains(stack, settings)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     return summarize_chains(trace, settings, len(stack.center))
@@ -84,6 +85,10 @@ def _batch_source(data: Any, batch: int | None, seed: int) -> tuple[Source, int]
             "A learning coefficient needs stored examples (x, y): the loss at w* must be comparable."
         )
     x, y = examples.x, examples.y  # type: ignore[union-attr]
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)) or len(x) != len(y) or len(x) < 2:
+        raise UsageError(
+            "A learning coefficient needs tensors x and y with a row for each of two or more examples."
+        )
     if batch is None or batch >= len(x):
         return (lambda step: (x, y)), len(x)
 
@@ -253,6 +258,20 @@ class ChainStack:
         x, y = self.source(step)
         losses = self.engine.gradients(self.flat, self.stacked, Batch(x, y, True), {}, self._gradient)
         return losses, self._gradient
+
+    def check_slope(self) -> None:
+        """Refuse weights without a loss, and a network whose loss does not answer to small changes of them: chains go downhill."""
+        x, y = self.source(0)
+        value = float(self.loss_at(self.center, x, y))
+        if not isfinite(value):
+            raise UsageError(f"The loss at these weights is {value}, and there is nothing to sample around.")
+        away = torch.randn(len(self.center), generator=torch.Generator().manual_seed(0)).to(self.center)
+        near = self.center + 0.1 * (0.1 + self.center.abs()) * away
+        if not bool(grad(lambda row: self.loss_at(row, x, y))(near).any()):
+            raise UsageError(
+                f"The loss of this {type(self.model).__name__} has no slope in its weights: discrete outputs cannot be sampled.",
+                hint="Give the scores before they are rounded, or a loss that is smooth in the outputs.",
+            )
 
     def loss_at(self, row: Float[Tensor, " p"], x: Tensor, y: Tensor) -> Tensor:
         """The loss of one row of weights on one batch."""
