@@ -6,8 +6,10 @@ from digsite.decompose.core.explain import (
     attribute_components,
     cut_context,
     describe_uses,
+    look_past_first,
     pick_places,
     rank_tokens,
+    share_first,
 )
 from digsite.decompose.judge.exam import entry_from_parts
 from digsite.decompose.subjects.compiled import CompiledProgram
@@ -39,7 +41,16 @@ def test_a_context_has_its_place_and_ends_with_the_text():
 def test_a_text_that_was_drawn_twice_is_shown_once():
     ids = torch.tensor([[1, 2], [3, 4], [1, 2], [5, 6]])
     g = torch.tensor([[0.0, 0.9], [0.5, 0.2], [0.0, 0.9], [0.0, 0.0]])
-    assert pick_places(ids, g, g > 0.1, 3) == [(0, 1), (1, 0)]
+    assert pick_places(ids, g, 3) == [(0, 1), (1, 0)]
+
+
+def test_first_positions_are_passed_over_unless_they_are_what_it_is_about():
+    mostly = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.2, 0.0]])
+    assert share_first(mostly) == pytest.approx(2 / 3) and torch.equal(look_past_first(mostly), mostly)
+    rarely = torch.tensor([[1.0, 0.0, 0.9], [0.0, 0.8, 0.7]])
+    assert share_first(rarely) == 0.25
+    assert pick_places(torch.arange(6).reshape(2, 3), look_past_first(rarely), 2) == [(0, 2), (1, 1)]
+    assert share_first(torch.zeros(2, 3)) == 0
 
 
 class Bigram(torch.nn.Module):
@@ -65,6 +76,7 @@ def test_a_part_is_described_by_where_it_is_used_and_what_it_promotes():
     use = describe_uses(found, [ids[:2], ids[2:]], {"next": importance}, {"next": [2, 0, 1]})["next"][2]
     assert torch.equal(importance[:, 2].reshape(ids.shape), (ids == 2).float())
     assert [t for t, _, _ in use.tokens] == [2] and use.share == pytest.approx(1 / 12)
+    assert use.first == 0
     (context,) = use.contexts  # one text uses it
     assert context.tokens[context.at] == 2
     assert use.promoted[0][0] == 3 and use.promoted[0][1] > 0.5 > 0 > use.suppressed[0][1]

@@ -114,12 +114,13 @@ class Context:
 class Use:
     """When a component of a token model is used and what it does there.
 
-    `tokens`: (token, uses, share of the token's places that use it), by summed importance; `promoted` and `suppressed`:
+    `first`: share of its uses at the first position of a text, where models keep what belongs to no token; `tokens`: (token, uses, share of the token's places that use it), by summed importance; `promoted` and `suppressed`:
     (token, by how much its logit rises above the average token's when the component is there) at the places of `contexts`;
     `histogram`: places by importance, in BINS equal bins from 0 to 1.
     """
 
     share: float
+    first: float
     tokens: list[tuple[int, int, float]]
     contexts: list[Context]
     promoted: list[tuple[int, float]]
@@ -141,7 +142,7 @@ def describe_uses(
     ids = torch.cat(list(batches))
     spread = {m: importance[m].reshape(*ids.shape, -1) for m in chosen}
     places = {
-        m: {c: pick_places(ids, spread[m][..., c], find_used(spread[m][..., c]), n) for c in numbers}
+        m: {c: pick_places(ids, look_past_first(spread[m][..., c]), n) for c in numbers}
         for m, numbers in chosen.items()
     }
     changes = measure_promotions(decomposition, batches, places)
@@ -159,6 +160,7 @@ def make_use(ids: Tensor, g: Tensor, places: list[Place], change: Tensor, n: int
     order = change.argsort(descending=True).tolist()
     return Use(
         float(find_used(g).float().mean()),
+        share_first(g),
         rank_tokens(ids, g, n),
         [cut_context(ids[row], g[row], at) for row, at in places],
         [(i, float(change[i])) for i in order[:n]],
@@ -167,10 +169,26 @@ def make_use(ids: Tensor, g: Tensor, places: list[Place], change: Tensor, n: int
     )
 
 
-def pick_places(ids: Tensor, g: Tensor, used: Tensor, n: int) -> list[Place]:
+def share_first(g: Tensor) -> float:
+    """Of the places that use a component, the share at the first position of a text."""
+    used = find_used(g).float()
+    return float(used[:, 0].sum() / used.sum().clamp_min(1))
+
+
+def look_past_first(g: Tensor) -> Tensor:
+    """Importances (rows, positions) without those at first positions, unless most uses are there: a component that is used
+    there like nearly all others would show nothing else.
+    """
+    if share_first(g) > 0.5:
+        return g
+    return torch.cat([torch.zeros_like(g[:, :1]), g[:, 1:]], 1)
+
+
+def pick_places(ids: Tensor, g: Tensor, n: int) -> list[Place]:
     """The (row, position) of most importance in each of n different rows, where it is used; a text that was drawn twice
     counts once.
     """
+    used = find_used(g)
     order = g.amax(1).argsort(descending=True, stable=True).tolist()
     different = {tuple(ids[row].tolist()): row for row in reversed(order) if bool(used[row].any())}
     return [(row, int(g[row].argmax())) for row in reversed(different.values())][:n]

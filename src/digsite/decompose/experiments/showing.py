@@ -100,13 +100,19 @@ def keep_pages(run: Run, view: View, twins: Sequence[Decomposition]) -> None:
 
 
 def word_page(use: Use, words: Callable[[int], str]) -> dict[str, Any]:
-    """The same with tokens as words."""
+    """The same with tokens as words; one that is a piece of a character has its number beside it in a table."""
+
+    def name(token: int) -> str:
+        word = words(token)
+        return f"{word} ({token})" if "\ufffd" in word else word
+
     return {
         "share": use.share,
+        "first": use.first,
         "histogram": use.histogram,
-        "tokens": [[words(token), uses, share] for token, uses, share in use.tokens],
-        "promoted": [[words(token), change] for token, change in use.promoted],
-        "suppressed": [[words(token), change] for token, change in use.suppressed],
+        "tokens": [[name(token), uses, share] for token, uses, share in use.tokens],
+        "promoted": [[name(token), change] for token, change in use.promoted],
+        "suppressed": [[name(token), change] for token, change in use.suppressed],
         "contexts": [
             {"words": [words(t) for t in c.tokens], "importance": c.importance, "at": c.at}
             for c in use.contexts

@@ -31,7 +31,7 @@ export class ComponentPage {
     close.addEventListener("click", (event) => { event.preventDefault(); history.replaceState(null, "", location.pathname + location.search); this.node.hidden = true; });
     return [
       el("h4", {}, `Component ${c} of ${this.module} `, el("a", { class: "read", href: this.address(c) }, "address"), " ", close),
-      el("p", {}, `Important at ${percent(page.share)} of the positions looked at. ${page.twins.map(twin).join(" ")}`),
+      el("p", {}, `Important at ${percent(page.share)} of the positions looked at${page.first > 0.5 ? `, ${percent(page.first)} of them the first of a text: then the tokens say little` : ""}. ${page.twins.map(twin).join(" ")}`),
       el("div", { class: "two" },
         el("div", {},
           block("Used most here", ...page.contexts.map(context)),

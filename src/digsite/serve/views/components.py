@@ -81,7 +81,7 @@ class Components(ViewKind):
         pages = _pages_of(view, parts.module)
         answer["paged"] = sorted(int(c) for c in pages)
         answer["components"] = [
-            {**c, "words": _words_of(pages.get(str(c["number"]), {}))} for c in answer["components"]
+            {**c, **_summary_of(pages.get(str(c["number"]), {}))} for c in answer["components"]
         ]
         if asked := pages.get(str(params.get("page", ""))):
             answer["page"] = asked
@@ -190,11 +190,14 @@ def _pages_of(view: View, module: str) -> dict[str, Any]:
     return {c: page for c, page in module_pages.items() if c.isdigit() and isinstance(page, dict)}
 
 
-def _words_of(page: dict[str, Any]) -> list[str]:
-    """The three tokens that a component is used on most, as its page has them."""
-    rows = page.get("tokens")
+def _summary_of(page: dict[str, Any]) -> dict[str, Any]:
+    """The three tokens that a component is used on most, and whether it is rather about first positions, as its page says."""
+    rows, first = page.get("tokens"), page.get("first")
     rows = rows if isinstance(rows, list) else []
-    return [row[0] for row in rows[:3] if isinstance(row, list) and row and isinstance(row[0], str)]
+    return {
+        "words": [row[0] for row in rows[:3] if isinstance(row, list) and row and isinstance(row[0], str)],
+        "mostly_first": isinstance(first, float) and first > 0.5,
+    }
 
 
 def _optional_tensor(view: View, name: str) -> np.ndarray | None:

@@ -50,8 +50,8 @@ function card(c, data, toggle) {
     canvas.setAttribute("aria-hidden", "true");
     return [el("small", {}, label), canvas];
   };
-  const purpose = c.words.length ? `on ${c.words.map((word) => spelled(word).replaceAll(" ", "␣")).join("  ")}` : c.features?.length ? `feature ${c.features.map((f) => `${f.feature} (${number(f.importance, 2)})`).join(", ")}` : data.probed ? "no single feature" : `reads ${c.reads_most}, writes ${c.writes_most}`;
-  const effect = c.kl == null ? null : el("small", {}, `without it ${number(c.kl, 2)} nats, ${number(c.changed)} answers change`);
+  const purpose = c.mostly_first ? "on the first token" : c.words.length ? `on ${c.words.map((word) => spelled(word).replaceAll(" ", "␣")).join("  ")}` : c.features?.length ? `feature ${c.features.map((f) => `${f.feature} (${number(f.importance, 2)})`).join(", ")}` : data.probed ? "no single feature" : `reads ${c.reads_most}, writes ${c.writes_most}`;
+  const effect = c.kl == null ? null : el("small", {}, `without it ${number(c.kl, 2)} nats, ${c.changed === 1 ? "1 answer changes" : `${number(c.changed)} answers change`}`);
   const node = el("button", { class: "cell", type: "button", "aria-pressed": "true", "data-number": c.number, "aria-label": `component ${c.number}: ${purpose}` },
     el("b", {}, `${c.number}: ${purpose}`), el("small", {}, `norm ${number(c.norm, 3)}${c.importance == null ? "" : ` · importance ${number(c.importance, 3)}`}`), effect, ...strip(c.reads, "reads"), ...strip(c.writes, "writes"));
   node.addEventListener("click", () => toggle(node));
