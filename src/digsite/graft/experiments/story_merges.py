@@ -50,14 +50,16 @@ def study_merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     }
     bench = _Bench(config, run, flat, held)
     chosen = run.once("settings", bench.choose_settings)
+    couples = pd.DataFrame(run.once("couples", bench.pick_couples))
+    run.table("couples", couples)
     rows = []
-    for member in range(1, config.seeds + 1):
+    for member in couples[couples["scored"]]["member"].tolist():
         run.stage(f"member {member}", config.seeds)
         rows += run.once(f"member-{member}", lambda m=member: bench.score_member(m, chosen))
         run.let_signals_in(member)
     frame = pd.DataFrame(rows)
     run.table("merges", frame)
-    _conclude_merges(run, frame, chosen)
+    _conclude_merges(run, frame, chosen, skipped=not couples["scored"].iloc[: config.seeds].all())
 
 
 class _Bench:
@@ -135,6 +137,19 @@ class _Bench:
             best[method] = max(tried, key=lambda pair: pair[0])[1]
         return best
 
+    def pick_couples(self) -> list[dict[str, Any]]:
+        """What the parents of every member know of their skills, and which are scored: the first in which both know enough.
+
+        One more was trained than is scored. Where too few couples are sound, the first ones are taken, and the verdict says so.
+        """
+        rows: list[dict[str, Any]] = [
+            {"member": member, **self.whole(self.states(member)[1])}
+            for member in range(1, self.config.seeds + 2)
+        ]
+        order = sorted(rows, key=lambda row: min(row[skill] for skill in SKILLS) < KNOWN)
+        picked = {row["member"] for row in order[: self.config.seeds]}
+        return [row | {"scored": row["member"] in picked} for row in rows]
+
     def score_member(self, member: int, chosen: Mapping[str, dict[str, float]]) -> list[dict]:
         """The parents, every merge with its chosen settings, and every null, on one member that chose nothing."""
         start, parents = self.states(member)
@@ -186,9 +201,12 @@ def _load_state(module: nn.Module, state: State) -> nn.Module:
     return module
 
 
-def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]]) -> None:
+def _conclude_merges(
+    run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[str, float]], skipped: bool
+) -> None:
     """Intervals over members of what every merge keeps, its claims beside the strongest null, figure and verdict."""
     per_seed = frame.groupby(["merge", "member"], sort=False).mean(numeric_only=True).drop(columns="draw")
+    known = _claim_known(run, per_seed)  # pyright: ignore[reportArgumentType]
     parents = per_seed.loc[[name for name in per_seed.index.levels[0] if name.startswith("parent")]]
     single = parents.groupby("member")["worse kept"].max()
     nulls = {NULLS[0]: float(single.mean())} | {
@@ -196,7 +214,7 @@ def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[
         for name in NULLS[1:]
         if name in per_seed.index.levels[0]
     }
-    known, lines = _claim_known(run, per_seed), []  # pyright: ignore[reportArgumentType]
+    lines = []
     for name in dict.fromkeys(frame["merge"]):
         own_scores = per_seed.loc[name]
         line: dict = {
@@ -221,19 +239,21 @@ def _conclude_merges(run: "Run", frame: pd.DataFrame, chosen: Mapping[str, dict[
     )
     run.headline([f"{best}/worse_kept", *(f"{best}/{skill}_kept" for skill in SKILLS)], hero="kept")
     kept = " and ".join(f"{cite(f'{best}/{skill}_kept', style='.1f')} % of '{skill}'" for skill in SKILLS)
-    doubt = (
-        ""
-        if known
-        else (
-            f"The parents hardly know their skills ({cite('known/facts', style='.0f')} % and {cite('known/order', style='.0f')} % right): "
-            "train longer before anything is concluded. "
-        )
-    )
     run.verdict(
-        f"{doubt}'{best}' keeps most: {kept} of the parents that have these skills; without a method the strongest rival keeps "
+        f"{_say_doubt(known, skipped)}'{best}' keeps most: {kept} of the parents that have these skills; without a method the strongest rival keeps "
         f"{cite(f'{best}/worse_kept', 'null', '.1f')} % of the worse skill.",
         on=[f"{best}/worse_kept"],
     )
+
+
+def _say_doubt(known: bool, skipped: bool) -> str:
+    """What must be said before any merge: that parents, or some of them, did not learn what was to be kept."""
+    if not known:
+        return (
+            f"The parents hardly know their skills ({cite('known/facts', style='.0f')} % and {cite('known/order', style='.0f')} % right): "
+            "train longer before anything is concluded. "
+        )
+    return "A couple with a parent that hardly learned its skill was replaced. " if skipped else ""
 
 
 def _claim_known(run: "Run", per_seed: pd.DataFrame) -> bool:
