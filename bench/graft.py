@@ -175,7 +175,7 @@ def story_widths(seeds: int) -> None:
         for name, values in pd.DataFrame(rows).items():
             at = seed_interval(values.tolist(), "median")
             shown = "" if at.low is None else f"({at.low:.2f} to {at.high:.2f})"
-            print(f"  {name!s:<56}{at.value:>7.2f} {shown}")
+            print(f"  {name!s:<66}{at.value:>7.2f} {shown}")
 
 
 def train_stories(module, config, n: int, steps: int, start: torch.Tensor | None = None) -> torch.Tensor:

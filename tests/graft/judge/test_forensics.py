@@ -50,3 +50,15 @@ def test_tiny_layers_have_no_opinion():
 
 def test_auroc_of_chance():
     assert measure_auroc(torch.zeros(10), torch.tensor([1, 2])) == 50
+
+
+def test_first_rows_that_read_other_directions_stand_out():
+    """All inputs are alive in both networks and every row is as large: only what the rows have in common differs."""
+    g = torch.Generator().manual_seed(3)
+    noise = torch.randn(80, 50, generator=g)
+    ours, theirs = (torch.randn(4, 50, generator=g) for _ in range(2))
+    weight = noise + torch.randn(80, 4, generator=g) @ ours
+    planted = torch.arange(3, 80, 16)
+    weight[planted] = noise[planted] + torch.randn(5, 4, generator=g) @ theirs
+    assert measure_auroc(score_foreignness(weight, first=True), planted) > 95
+    assert not (score_foreignness(weight + 0, first=True)[:3] > 7).any()

@@ -53,10 +53,10 @@ def study_merge_stories(config: MergeStoriesConfig, run: "Run") -> None:
     couples = pd.DataFrame(run.once("couples", bench.pick_couples))
     run.table("couples", couples)
     rows = []
-    for member in couples[couples["scored"]]["member"].tolist():
-        run.stage(f"member {member}", config.seeds)
+    for done, member in enumerate(couples[couples["scored"]]["member"].tolist(), 1):
+        run.stage(f"couple {member}", config.seeds)
         rows += run.once(f"member-{member}", lambda m=member: bench.score_member(m, chosen))
-        run.let_signals_in(member)
+        run.let_signals_in(done)
     frame = pd.DataFrame(rows)
     run.table("merges", frame)
     _conclude_merges(run, frame, chosen, skipped=not couples["scored"].iloc[: config.seeds].all())

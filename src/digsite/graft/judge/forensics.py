@@ -21,6 +21,8 @@ from digsite.graft.subjects.theatre import Theatre, open_theatre
 
 FLAG = 7.0  # robust standard deviations above the median row
 SMALLEST = 1e-12
+DIRECTIONS, BY_DIRECTIONS = 8, 3.0  # shared by the rows, and how much these count; chosen on two couples
+MOST_AWAY = 3.0  # robust deviations; a share ends at 1, so that its lower tail is long
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def score_foreignness(weight: Tensor, *, first: bool = False) -> Tensor:
     """How little each row's pattern of weight sizes agrees with the layer's median row, standardized.
 
     Two measures are added: correlation of log sizes, and of their ranks. Pixels are alive in nearly every network,
-    so in a first layer the divergence of weight energy, which looks at the dead ones, takes the ranks' place.
+    so in a first layer the divergence of weight energy, which looks at the dead ones, takes the ranks' place, and there a
+    third one counts most: all rows read the same pixels, and those that learned one task share a few directions of them.
     """
     flat = weight.flatten(1).double()
     if len(flat) < 3 or flat.shape[1] < 2:
@@ -74,7 +77,23 @@ def score_foreignness(weight: Tensor, *, first: bool = False) -> Tensor:
         if first
         else -_correlate_with_median(torch.from_numpy(rankdata(sizes.numpy(), axis=1)))
     )
-    return (_standardize_robustly(-_correlate_with_median(sizes)) + _standardize_robustly(second)).float()
+    score = _standardize_robustly(-_correlate_with_median(sizes)) + _standardize_robustly(second)
+    if first:
+        away = _standardize_robustly(-_capture_by_others(flat)).clamp(-MOST_AWAY, MOST_AWAY)
+        score = (score + BY_DIRECTIONS * away) / 2
+    return score.float()
+
+
+def _capture_by_others(rows: Tensor) -> Tensor:
+    """Share of each row's energy in the leading directions of the rows of the other half, so that no row explains itself."""
+    away = rows - rows.median(0).values
+    away = away / away.norm(dim=1, keepdim=True).clamp_min(SMALLEST)
+    half = torch.arange(len(away)) % 2 == 0
+    out = away.new_zeros(len(away))
+    for own in (half, ~half):
+        directions = torch.linalg.svd(away[~own], full_matrices=False).Vh[:DIRECTIONS]
+        out[own] = (away[own] @ directions.T).square().sum(1)
+    return out
 
 
 def _correlate_with_median(rows: Tensor) -> Tensor:
