@@ -187,7 +187,7 @@ def test_large_model_is_read_one_tensor_at_a_time(name, monkeypatch):
     found = desk.read_model(file.bundle())
     assert found == held
     assert file.reads > len(tensors)
-    assert name == "relu mlp" or file.most == 1  # a shipped reader may know the MLP, and takes it whole
+    assert found["predictions"] or file.most == 1  # a shipped reader that answers takes a network whole
 
 
 def test_large_models_are_compared_two_tensors_at_a_time(monkeypatch):

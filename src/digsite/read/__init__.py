@@ -7,6 +7,7 @@ from digsite.base.public import lazy_names, make_callable
 if TYPE_CHECKING:
     from digsite.read.core.reader import Reader as Reader
     from digsite.read.core.reader import load_reader as load_reader
+    from digsite.read.core.reader import train_over_recipes as train_over_recipes
     from digsite.read.core.reader import train_reader as train_reader
     from digsite.read.judge.describe import features as features
     from digsite.read.judge.invariance import check_invariance as check_invariance

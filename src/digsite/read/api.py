@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.resources import as_file, files
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import pandas as pd
 from digsite.base.errors import UsageError
 from digsite.read.core.population import NetworkGroup, Population, stack_models
 from digsite.read.core.reader import Reader, load_reader
+from digsite.read.core.trust import OUTSIDE
 from digsite.read.judge import lineage
 from digsite.read.judge.answers import (
     head_of,
     is_something_planted,
+    relate_candidates,
     say_what_it_is,
     what_does_it_know,
     what_was_done,
@@ -27,11 +29,12 @@ from digsite.read.judge.describe import describe_layers, read_share
 from digsite.read.judge.diff import compare_checkpoints
 from digsite.read.subjects.network import Network, network_of, read_networks
 from digsite.weights import read_weights
-from digsite.weights.bundle import is_large, say_unread
+from digsite.weights.bundle import is_large, say_unread, shape_of
 from digsite.weights.formats.folder import SINGLES
 from digsite.weights.sources.local import make_module
 
-SHIPPED = "digsite.read.subjects.shipped"
+_LARGEST = 2_000_000  # weights; the zoos of readers of any shape hold networks of a hundredth of it
+SHIPPED = Path(__file__).parent / "subjects" / "shipped"
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,19 @@ def read_model(reference: Any, reader_path: str | None = None, against: str | No
     }
     named = load_reader(reader_path) if reader_path else None  # a wrong path is said before anything else
     why_not = _predict_where_possible(facts, named, people, training)
-    others = read_networks(Path(against).expanduser(), least=1).networks if against else None
+    candidates = None
+    if against:
+        candidates = relate_candidates(network, read_networks(Path(against).expanduser(), least=1).networks)
     head = head_of(network, group.graph)
     classes = network.shape(head[0])[0] if head else None
     facts["what"] = say_what_it_is(group, read_share(people))
     answers = (
-        where_from(network, others),
-        what_was_done(network, training, others),
+        where_from(network, candidates),
+        what_was_done(network, training, candidates or ()),
         is_something_planted(network, group.graph, training),
-        what_does_it_know(facts["predictions"], facts.get("in_zoo"), why_not, classes),
+        what_does_it_know(
+            facts["predictions"], facts.get("in_zoo"), why_not, classes, facts.pop("holds_for", "")
+        ),
     )
     facts["answers"] = [asdict(a) | {"sureness": a.sureness} for a in answers]
     return facts
@@ -150,15 +157,21 @@ def _predict_where_possible(
 
 
 def shipped_for(people: Population) -> Reader | None:
-    """The shipped reader whose training networks had inputs, outputs and layers like these."""
-    for path in sorted(files(SHIPPED).iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".safetensors"):
-            with as_file(path) as file:
-                reader = load_reader(file)
-            try:
-                reader.answers(people)
-            except UsageError:
-                continue
+    """The narrowest shipped reader that knows networks like these; their names in the folder run from narrow to wide.
+
+    A reader of any shape would answer everybody, so it is asked only about networks that lie among those of its zoos,
+    and not about large ones: those would be read whole to be called outside.
+    """
+    weights = sum(prod(shape_of(g.stored, name)) for g in people.groups for name in g.stored)
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        reader = load_reader(path)
+        if reader.over_recipes and weights > _LARGEST:
+            continue
+        try:
+            reader.answers(people)
+        except UsageError:
+            continue
+        if not reader.over_recipes or (reader.p_values(people) >= OUTSIDE).all():
             return reader
     return None
 
@@ -172,6 +185,7 @@ def write_predictions(facts: dict[str, Any], reader: Reader, people: Population,
     inside, p = bool(predictions.in_zoo[0]) and trained, float(predictions.p_values[0])
     purpose = {t.name: t.purpose for t in reader.tasks}
     facts["in_zoo"] = inside
+    facts["holds_for"] = "networks of any recipe" if reader.over_recipes else "networks like those of the zoo"
     facts["predictions"] = [
         {
             "property": r["task"],

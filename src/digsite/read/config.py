@@ -90,9 +90,10 @@ class NwaConfig(Config):
         return [k.strip() for k in self.model_type.split(",") if k.strip()]
 
     def kinds(self) -> list[str]:
-        """Readers to train, the cheap baselines first."""
+        """Readers to train, the cheap baselines first; those of any shape have a study of their own, `transfer`."""
         asked = self.kinds_asked()
-        return families.list_members(READERS) if ALL in asked else asked
+        bound = [k for k in families.list_members(READERS) if not families.read_tag(READERS, k, "ANY_SHAPE")]
+        return bound if ALL in asked else asked
 
 
 class PublishedConfig(Config):

@@ -50,8 +50,8 @@ def parse_reference(text: str) -> Reference:
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[a-z]{2,}", scheme):  # one letter is a drive, not a scheme
         scheme, rest = "file", text
-    known = list_schemes()
-    if scheme not in known:
+    # Installed packages are asked for plug-ins only where no scheme of our own is meant: that takes 12 ms a model.
+    if scheme not in families.list_members(SOURCES) and scheme not in (known := list_schemes()):
         raise UsageError(
             f"'{text}' names a model by the unknown scheme '{scheme}:'.", hint=name_nearest(scheme, known)
         )

@@ -13,7 +13,6 @@ import torch
 from digsite.base import atomic, jsonl, streams
 from digsite.base.errors import DigsiteError
 from digsite.base.intervals import Interval, exact_share
-from digsite.figures import save_figure
 from digsite.record import provenance
 from digsite.record.layout import RunDir
 from digsite.record.results import (
@@ -114,6 +113,8 @@ class Run:
 
     def figure(self, name: str, figure: Any, data: Any = None, *, caption: str = "") -> None:
         """PNG and SVG, the numbers behind them, and one sentence that says what to see; shown in the order drawn."""
+        from digsite.figures import save_figure  # half a second, for runs that draw
+
         path = self._once_named(self.directory.figures / name)
         save_figure(figure, path, caption=caption)
         drawn = atomic.read_json_or(self.directory.figure_order, [])

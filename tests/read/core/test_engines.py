@@ -48,7 +48,7 @@ def test_every_kind_survives_storage(kind, sides):
     tensors, meta = engine.state()
     back = engines.restore_engine(kind, tensors, meta, tasks).predict(test.population)
     assert all(np.allclose(answers[k], back[k], atol=1e-6) for k in answers)
-    assert engines.reads_weights_only(engine) == (kind not in ("probe", "hybrid"))
+    assert engines.reads_weights_only(engine) == (kind not in ("probe", "hybrid", "strokes"))
 
 
 def test_a_task_of_its_own_is_answered_by_the_mean_of_its_networks(sides):

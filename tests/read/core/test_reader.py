@@ -7,7 +7,7 @@ from digsite.base.errors import NotFound, UsageError
 from digsite.read import check_invariance, load_reader, train_reader
 from digsite.read.core.corpus import corpus_of, read_labels
 from digsite.read.core.metrics import score_answers
-from digsite.read.core.reader import list_readers
+from digsite.read.core.reader import fit_over_recipes, list_readers, train_over_recipes
 
 TASKS = ["test_accuracy", "optimizer", "missing_class"]
 
@@ -120,3 +120,46 @@ def test_earlier_checkpoints_are_learned_from_and_calibrate_nothing(zoo, sides):
     assert np.array_equal(a["optimizer"], b["optimizer"])  # at a checkpoint only the accuracy is known
     assert not np.array_equal(a["test_accuracy"], b["test_accuracy"])
     assert more.card == plain.card
+
+
+def test_intervals_hold_for_new_recipes_that_shift_like_the_others():
+    """Each recipe has an offset of its own: intervals from within the recipes would be far too narrow."""
+    held = []
+    for trial in range(12):
+        rng = np.random.default_rng(trial)
+        recipes = np.repeat(np.arange(16), 15)
+        offset = rng.normal(size=17)
+        x = rng.normal(size=(240, 3))
+        y = x[:, 0] + offset[recipes] + 0.1 * rng.normal(size=240)
+        forest, margin = fit_over_recipes(x, y, recipes.astype(str), trial)
+        new = rng.normal(size=(40, 3))
+        truth = new[:, 0] + offset[16] + 0.1 * rng.normal(size=40)
+        held.append(float((np.abs(forest.raw(new)[:, 0] - truth) <= margin).mean()))
+    assert 0.75 < np.mean(held) <= 1.0
+
+
+def deal_recipes(corpus, count):
+    """The corpus cut into so many parts, each taken for a zoo of its own recipe."""
+    return {f"mlp/{i}": corpus.take(np.arange(i, len(corpus), count)) for i in range(count)}
+
+
+@pytest.mark.parametrize(("kind", "runs"), [("strokes", True), ("shape_free", False)])
+def test_a_reader_over_recipes_is_saved_and_knows_other_shapes(kind, runs, sides, tmp_path):
+    reader = train_over_recipes(deal_recipes(sides[0], 10), kind)
+    back = load_reader(reader.save(tmp_path / "any.safetensors"))
+    assert back.over_recipes and back.card["runs_the_network"] is runs
+    assert np.isfinite(back.margins["test_accuracy"])
+    assert np.allclose(
+        reader.answers(sides[1])["test_accuracy"], back.answers(sides[1])["test_accuracy"], atol=1e-4
+    )
+    other = torch.nn.Sequential(torch.nn.Linear(100, 30), torch.nn.Tanh(), torch.nn.Linear(30, 10))
+    assert 0 <= back.predict(other).table["value"].iloc[0] <= 1
+    few = torch.nn.Sequential(torch.nn.Linear(100, 30), torch.nn.Tanh(), torch.nn.Linear(30, 3))
+    with pytest.raises(UsageError, match="never seen 'output:3'"):
+        back.answers(few)
+
+
+def test_a_reader_that_is_bound_to_shapes_cannot_be_trained_over_recipes(sides):
+    for kind in ("consensus", "no such reader"):
+        with pytest.raises(UsageError, match="does not read networks of any shape"):
+            train_over_recipes({"a": sides[0]}, kind)

@@ -80,3 +80,14 @@ def test_strength_does_not_know_one_input_from_another(sides):
     for a, b in zip(sides[1].population.groups, shuffled.population.groups):
         x, y = (trust._measure_strength(trust.map_group(g)) for g in (a, b))
         assert np.allclose(x, y, atol=1e-5)
+
+
+def test_below_ten_recipes_no_interval_can_promise_ninety_percent():
+    ones = np.ones(50)
+    assert trust.fit_recipe_margin([ones] * 8) == math.inf
+    assert trust.fit_recipe_margin([ones] * 10) == 1.0
+
+
+def test_a_recipe_counts_once_however_many_networks_it_has():
+    few, many = np.full(5, 3.0), np.full(5000, 0.1)
+    assert trust.fit_recipe_margin([many, *[few] * 19]) == 3.0

@@ -5,6 +5,7 @@ from digsite.read.core.population import stack_models
 from digsite.read.judge.answers import (
     head_of,
     is_something_planted,
+    relate_candidates,
     say_what_it_is,
     what_does_it_know,
     what_was_done,
@@ -32,7 +33,7 @@ def test_what_it_is_and_whether_it_was_trained():
     for trained, words in ((True, "its weights are not random"), (False, "it looks untrained")):
         network, group, training = _parts(_state(trained=trained))
         assert "fully connected network of 2 layers" in say_what_it_is(group, 1.0)
-        found = what_was_done(network, training, None)
+        found = what_was_done(network, training)
         assert words in found.answer and found.probability is None  # a test has a p, which is no probability
         assert found.sureness.startswith("p ") if trained else not found.sureness
 
@@ -41,11 +42,12 @@ def test_what_was_done_to_a_relative_has_a_kind_and_a_direction():
     state = _state()
     pruned = {k: torch.where(t.abs() < 0.7, 0.0, t) for k, t in state.items()}
     network, _, training = _parts(pruned)
-    found = what_was_done(network, training, [network_of("base", state)])
+    found = what_was_done(network, training, relate_candidates(network, [network_of("base", state)]))
     assert "pruned (probability" in found.answer and "base before it" in found.answer
     assert found.probability is not None and found.probability > 0.9 and found.p is None
     assert found.sureness in (f"probability {found.probability:.2f}", "probability above 0.99")
-    turned = what_was_done(network_of("n", state), training, [network_of("small", pruned)])
+    own = network_of("n", state)
+    turned = what_was_done(own, training, relate_candidates(own, [network_of("small", pruned)]))
     assert "it before small" in turned.answer
 
 
@@ -54,18 +56,18 @@ def test_relatives_among_candidates():
     network, _, _ = _parts(state)
     child = network_of("child", {k: t + 0.2 * torch.randn(t.shape, generator=G) for k, t in state.items()})
     strangers = [network_of(f"s{i}", _state()) for i in range(3)]
-    found = where_from(network, [*strangers, child])
+    found = where_from(network, relate_candidates(network, [*strangers, child]))
     assert "related to 'child'" in found.answer and found.p is not None and found.p < 0.05
-    assert "unrelated to all 3" in where_from(network, strangers).answer
+    assert "unrelated to all 3" in where_from(network, relate_candidates(network, strangers)).answer
     assert "--against" in where_from(network, None).answer
     other = network_of("o", {"q.weight": torch.randn(5, 5)})
-    assert "different architectures" in where_from(network, [other]).answer
+    assert "different architectures" in where_from(network, relate_candidates(network, [other])).answer
 
 
 def test_marks_are_told_without_candidates():
     sparse = network_of("n", {k: torch.where(t.abs() < 1, 0.0, t) for k, t in _state().items()})
     training = check_training(_state())
-    assert "it was pruned" in what_was_done(sparse, training, None).answer
+    assert "it was pruned" in what_was_done(sparse, training).answer
 
 
 def test_planted_or_why_not():

@@ -211,15 +211,19 @@ def _pad_stack(tensors: list[Tensor], to: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class ZooShape:
-    """Kinds of blocks with the number of edge functions of each, and the sizes of inputs and outputs."""
+    """Kinds of blocks with the number of edge functions of each, and the sizes of inputs and outputs.
+
+    Of a reader of any shape it holds the outputs alone: what it says nothing of is not asked.
+    """
 
     keys: Mapping[str, int]
     identities: Mapping[str, int]
 
     def refuse_strangers(self, other: "ZooShape") -> None:
         """A UsageError that names the first kinds of blocks, or sizes of ends, that this zoo has not shown."""
-        strange = [k for k in other.keys if k not in self.keys]
-        strange += [k for k in other.identities if k not in self.identities]
+        ends = {name.partition(":")[0] for name in self.identities}
+        strange = [k for k in other.keys if self.keys and k not in self.keys]
+        strange += [k for k in other.identities if k.partition(":")[0] in ends and k not in self.identities]
         if strange:
             raise UsageError(
                 f"this reader was trained for another family: it has never seen {', '.join(map(repr, strange))}.",
@@ -236,6 +240,12 @@ def shape_of(population: Population) -> ZooShape:
         for i in range(len(group.graph.blocks)):
             keys[block_key(group.graph, i)] = n_functions(group, i)
     return ZooShape(dict(sorted(keys.items())), dict(sorted(identities.items())))
+
+
+def outputs_of(population: Population) -> ZooShape:
+    """Nothing but the sizes of outputs, for readers that read any shape: an accuracy means something else among other classes."""
+    shown = shape_of(population).identities
+    return ZooShape({}, {name: size for name, size in shown.items() if name.startswith("output:")})
 
 
 def n_functions(group: NetworkGroup, index: int) -> int:

@@ -265,4 +265,5 @@ def reads_weights_only(engine: ReaderEngine) -> bool:
     """False for engines that run the network."""
     if isinstance(engine, EnsembleEngine):
         return all(reads_weights_only(p) for p in engine.parts)
-    return not (isinstance(engine, FeatureEngine) and any("probe" in k for k in engine.kinds.values()))
+    kinds = {k for about in engine.kinds.values() for k in about} if isinstance(engine, FeatureEngine) else ()
+    return not any(families.read_tag(feature_engine.READERS, kind, "RUNS_NETWORK") for kind in kinds)

@@ -18,7 +18,7 @@ from digsite.base.streams import derive_seed
 from digsite.read.core import trees
 from digsite.read.core.agreement import ZooAgreement, map_group, size_key
 from digsite.read.core.corpus import Corpus, read_labels
-from digsite.read.core.edges import ZooShape, shape_of
+from digsite.read.core.edges import ZooShape, outputs_of, shape_of
 from digsite.read.core.graph import to_canonical_form, weigh_graph
 from digsite.read.core.population import (
     FeatureTable,
@@ -172,7 +172,9 @@ def fit_features(
         for kind in chosen_kinds
         if learns_from_zoo(kind)
     }
-    engine = FeatureEngine(chosen, tuple(tasks), states, {}, {}, shape_of(corpus.population))
+    fits_all = all(families.read_tag(READERS, kind, "ANY_SHAPE") for kind in kinds)
+    shape = outputs_of(corpus.population) if fits_all else shape_of(corpus.population)
+    engine = FeatureEngine(chosen, tuple(tasks), states, {}, {}, shape)
     for about, chosen_kinds in chosen.items():
         table = tabulate_kinds(corpus.population, chosen_kinds, about, states)
         engine.columns[about] = find_useful(table, np.arange(len(corpus)))

@@ -329,6 +329,15 @@ def prefix_columns(prefix: str, columns: Columns) -> Columns:
     return [f"{prefix}/{n}" for n in columns[0]], columns[1]
 
 
+def join_populations(parts: Sequence[Population]) -> Population:
+    """All networks in one population, one part after the other."""
+    groups, size = [], 0
+    for part in parts:
+        groups += [replace(g, rows=g.rows + size) for g in part.groups]
+        size += part.size
+    return Population(groups, size)
+
+
 def by_layer(names: Sequence[str], layers: Sequence[Tensor | np.ndarray]) -> Columns:
     """Per-layer columns (members, names) laid out by place: from the front, from the back, and their mean.
 

@@ -1,7 +1,7 @@
 """A trained reader: predictions with intervals, a flag for strangers, and a file that holds all of it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 
+from digsite.base import families
 from digsite.base.contract import public_method
 from digsite.base.errors import NotFound, UsageError, name_nearest
-from digsite.base.families import list_members
 from digsite.base.streams import derive_seed
 from digsite.read.core import engines, trust
 from digsite.read.core.corpus import Corpus, corpus_of, find_tasks, read_labels, refuse_small, with_earlier
+from digsite.read.core.edges import outputs_of
 from digsite.read.core.engines import Answers, ReaderEngine, SharedParts
-from digsite.read.core.feature_engine import READERS, weigh_by_accuracy
-from digsite.read.core.population import Population, stack_models
+from digsite.read.core.feature_engine import READERS, FeatureEngine, tabulate_kinds, weigh_by_accuracy
+from digsite.read.core.population import Population, join_populations, stack_models
 from digsite.read.core.readers.nwpa import GraphOptions
 from digsite.read.core.tasks import TASKS, ReadTask
+from digsite.read.core.trees import Forest, grow_regression
 from digsite.read.core.trust import OUTSIDE, Alignment, Membership
 from digsite.weights.hub import OnHub
 from digsite.weights.writer import save_tensors
@@ -59,6 +61,11 @@ class Reader(OnHub):
     @classmethod
     def open_saved(cls, path: Path) -> "Reader":
         return load_reader(path)
+
+    @property
+    def over_recipes(self) -> bool:
+        """Whether it reads any shape, with intervals that hold for networks of recipes that it never saw."""
+        return "recipes" in self.card
 
     def answers(self, models: Any) -> Answers:
         """Bare values and probabilities by task, clipped to what is possible."""
@@ -142,7 +149,7 @@ def _as_population(models: Any) -> Population:
 
 def list_readers() -> list[str]:
     """Every reader that can be trained, by name."""
-    return [*list_members(READERS)]
+    return [*families.list_members(READERS)]
 
 
 @public_method()
@@ -217,6 +224,69 @@ def _calibrate_reader(
         "license": "MIT",
     }
     return reader
+
+
+@public_method()
+def train_over_recipes(zoos: Mapping[str, Zoo | Corpus], kind: str = "strokes", *, seed: int = 0) -> Reader:
+    """A reader of any shape from small zoos of many recipes, whose intervals for test accuracy hold over *recipes*.
+
+    Intervals of one zoo hold for networks of that zoo; a stranger comes from another recipe. Here they come from trees that
+    never saw a network's recipe, so at least ten recipes are needed for intervals that end.
+
+    `zoos` are the recipes' zoos by name, `kind` a reader that reads any shape (`strokes` runs the network, `shape_free`
+    looks at its weights), `seed` deals recipes into folds.
+    """
+    if not (kind in list_readers() and families.read_tag(READERS, kind, "ANY_SHAPE")):
+        fitting = [k for k in list_readers() if families.read_tag(READERS, k, "ANY_SHAPE")]
+        raise UsageError(
+            f"'{kind}' does not read networks of any shape.", hint=f"Those that do: {', '.join(fitting)}."
+        )
+    corpora = {name: corpus_of(zoo) for name, zoo in zoos.items()}
+    people = join_populations([c.population for c in corpora.values()])
+    table = tabulate_kinds(people, [kind], "function", {})
+    y = np.concatenate([c.labels["test_accuracy"].to_numpy(dtype=float) for c in corpora.values()])
+    recipes = np.concatenate([[name] * len(c) for name, c in corpora.items()])
+    forest, margin = fit_over_recipes(table.values, y, recipes, seed)
+    task = find_tasks(next(iter(corpora.values())).labels, ["test_accuracy"])[0]
+    engine = FeatureEngine(
+        {task.about: (kind,)}, (task,), {}, {task.about: table.names}, {task.name: forest}, outputs_of(people)
+    )
+    zoo = trust.fit_membership(table.values, np.random.default_rng(derive_seed(seed, "membership")))
+    card = {
+        "zoo": f"{len(corpora)} recipes of several families",
+        "dataset": "",
+        "trained_on": len(y),
+        "recipes": sorted(corpora),
+        "level": trust.LEVEL,
+        "runs_the_network": not engines.reads_weights_only(engine),
+        "families": sorted({name.partition("/")[0] for name in corpora}),
+        "license": "MIT",
+    }
+    return Reader(kind, (task,), engine, {task.name: margin}, zoo, Alignment({}, {}, {}), card)
+
+
+def fit_over_recipes(
+    x: np.ndarray, y: np.ndarray, recipes: np.ndarray, seed: int, folds: int = 4
+) -> tuple[Forest, float]:
+    """Trees on networks of many recipes, and the half-width of 90 % intervals for a network of a *new* recipe.
+
+    `x` (members, columns), `y` (members,) without NaN, `recipes` (members,) the name of each one's recipe. Residuals
+    come from trees that never saw the recipe: recipes are dealt into `folds` folds, each left out in turn.
+    """
+    kinds = sorted(set(recipes))
+    fold = {kind: i % folds for i, kind in enumerate(np.random.default_rng(seed).permutation(kinds))}
+    fold_of = np.array([fold[kind] for kind in recipes])
+    residuals = np.zeros(len(y))
+    for i in range(folds):
+        forest = _grow_trees(x[fold_of != i], y[fold_of != i], seed)
+        residuals[fold_of == i] = y[fold_of == i] - forest.raw(x[fold_of == i])[:, 0]
+    by_recipe = [np.abs(residuals[recipes == kind]) for kind in kinds]
+    return _grow_trees(x, y, seed), trust.fit_recipe_margin(by_recipe)
+
+
+def _grow_trees(x: np.ndarray, y: np.ndarray, seed: int) -> Forest:
+    """Trees; a column that no network here has is set to zero, because scikit-learn cannot bin what is missing throughout."""
+    return grow_regression(np.where(np.isnan(x).all(0), 0.0, x), y, seed, max_iter=100)
 
 
 @public_method()

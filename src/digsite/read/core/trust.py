@@ -5,6 +5,7 @@ like those of the zoo (split conformal), and agreement with what the zoo's netwo
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -89,6 +90,21 @@ def fit_margin(residuals: np.ndarray, level: float = LEVEL) -> float:
 def fit_threshold(probability_of_truth: np.ndarray, level: float = LEVEL) -> float:
     """Classes at or above this probability form the set (least ambiguous sets)."""
     return 1 - _conformal_quantile(1 - probability_of_truth, level)
+
+
+def fit_recipe_margin(residuals: Sequence[np.ndarray], level: float = LEVEL) -> float:
+    """Half-width that holds the truth for `level` of the networks of a *new recipe*, on average over recipes.
+
+    Hierarchical conformal prediction, after Dunn et al. (2022): `residuals` holds absolute residuals, one array per
+    recipe that was left out. Each recipe weighs 1 / (recipes + 1), spread over its networks, and the new recipe keeps its
+    own share as residuals of any size: below ten recipes no interval can promise 90 %, and the answer is infinite.
+    """
+    share = 1 / (len(residuals) + 1)
+    sizes = np.concatenate(residuals)
+    weights = np.concatenate([np.full(len(r), share / len(r)) for r in residuals])
+    order = np.argsort(sizes)
+    at = int(np.searchsorted(np.cumsum(weights[order]), level - 1e-12))
+    return float(sizes[order][at]) if at < len(sizes) else math.inf
 
 
 def _conformal_quantile(scores: np.ndarray, level: float) -> float:

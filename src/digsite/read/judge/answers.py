@@ -85,24 +85,30 @@ def _count_layers(n: int) -> str:
     return "one layer" if n == 1 else f"{n} layers"
 
 
-def where_from(network: Network, others: Sequence[Network] | None) -> StrangerAnswer:
+Candidates = Sequence[tuple[Relation, Network]]
+
+
+def relate_candidates(network: Network, others: Sequence[Network]) -> Candidates:
+    """How the network lies to each of the others: what two of the answers are read from."""
+    return [(relate_networks(network, other), other) for other in others if other is not network]
+
+
+def where_from(network: Network, candidates: Candidates | None) -> StrangerAnswer:
     """With a folder of others, the nearest relative with its p-value; alone, the marks that it carries itself.
 
     Every p-value is multiplied by the number of candidates, so that a large folder does not make relatives by chance.
     """
     question = "where is it from?"
-    if others is None:
+    if candidates is None:
         named = network.config.get("_name_or_path") if isinstance(network.config, Mapping) else None
         hint = "nothing can be tested with one model: give a folder of candidates with --against FOLDER."
         return StrangerAnswer(question, f"its config names '{named}'; beyond that {hint}" if named else hint)
-    others = [n for n in others if n is not network]
-    relations = [(relate_networks(network, other), other) for other in others]
-    tested = [r for r, _ in relations if r.how != "excluded"]
+    tested = [r for r, _ in candidates if r.how != "excluded"]
     if not tested:
         return StrangerAnswer(
-            question, relations[0][0].reason if relations else "the folder holds no other model."
+            question, candidates[0][0].reason if candidates else "the folder holds no other model."
         )
-    related = [(r, n) for r, n in relations if r.related and r.p * len(tested) < 0.05]
+    related = [(r, n) for r, n in candidates if r.related and r.p * len(tested) < 0.05]
     if not related:
         best = min(tested, key=lambda r: r.p)
         return StrangerAnswer(
@@ -124,7 +130,7 @@ def _distance_to(relation: Relation) -> float:
     return relation.match.distance if relation.match and relation.how == "matched" else relation.distance
 
 
-def what_was_done(network: Network, training: Training, others: Sequence[Network] | None) -> StrangerAnswer:
+def what_was_done(network: Network, training: Training, candidates: Candidates = ()) -> StrangerAnswer:
     """Was it trained, pruned, rounded; and, where a relative is at hand, what lies between the two.
 
     How sure is told of the last thing said: the probability of the kind of change where there is a relative, else p of "trained".
@@ -133,7 +139,7 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
     if not training.trained:
         return StrangerAnswer(question, training.answer)  # a large p is no probability of the null
     words = [training.answer.rstrip("."), *_own_marks(network)]
-    relation, nearest = _nearest_relative(network, others or ())
+    relation, nearest = _nearest_relative(network, candidates)
     if nearest is None or relation is None:
         return StrangerAnswer(question, "; ".join(words) + ".", training.p)
     judgement = judge_edge(nearest, network, relation)
@@ -151,13 +157,13 @@ def what_was_done(network: Network, training: Training, others: Sequence[Network
 
 
 def _nearest_relative(
-    network: Network, others: Sequence[Network]
+    network: Network, candidates: Candidates
 ) -> tuple[Relation, Network] | tuple[None, None]:
     """The related candidate that lies nearest, with the relation read from it to the network."""
-    pairs = [(relate_networks(other, network), other) for other in others if other is not network]
-    tested = sum(r.how != "excluded" for r, _ in pairs)
-    related = [(r, n) for r, n in pairs if r.related and r.p * tested < RELATED]
-    return min(related, key=lambda pair: _distance_to(pair[0])) if related else (None, None)
+    tested = sum(r.how != "excluded" for r, _ in candidates)
+    kin = [other for r, other in candidates if r.related and r.p * tested < RELATED]
+    pairs = [(relate_networks(other, network), other) for other in kin]
+    return min(pairs, key=lambda pair: _distance_to(pair[0])) if pairs else (None, None)
 
 
 def _own_marks(network: Network) -> list[str]:
@@ -223,12 +229,16 @@ def head_of(network: Network, graph: Graph) -> tuple[str, str | None] | None:
 
 
 def what_does_it_know(
-    predictions: Sequence[Mapping[str, Any]], in_zoo: bool | None, why_not: str, classes: int | None
+    predictions: Sequence[Mapping[str, Any]],
+    in_zoo: bool | None,
+    why_not: str,
+    classes: int | None,
+    holds_for: str = "networks like those of the zoo",
 ) -> StrangerAnswer:
     """A reader's accuracy with its interval, if the network is like those that the reader learned from.
 
     `predictions` are the rows that `digsite read` prints; `why_not` ends the refusal where there are none; `classes` is
-    the number of rows of the output layer, if one was found.
+    the number of rows of the output layer, if one was found; `holds_for` the networks that the interval is promised for.
     """
     question = "what does it know?"
     tells = f"it tells {classes} classes apart; " if classes else ""
@@ -243,4 +253,4 @@ def what_does_it_know(
             question,
             f"{tells}how well cannot be told: it lies outside of the zoo, where {words} would not hold.",
         )
-    return StrangerAnswer(question, f"{tells}{words}, for networks like those of the zoo.")
+    return StrangerAnswer(question, f"{tells}{words}, for {holds_for}.")

@@ -104,7 +104,7 @@ def random_inputs(group: NetworkGroup, seed: int, count: int = 32) -> Tensor:
         return torch.rand(count, config.n_features, generator=generator)  # pyright: ignore[reportOptionalMemberAccess]
     if image is not None:
         return torch.rand(count, *image, generator=generator)
-    return torch.rand(count, *image_shape(Population([group], 1)), generator=generator)
+    return torch.rand(count, *image_shape(group), generator=generator)
 
 
 def _takes_tokens(module: torch.nn.Module) -> bool:

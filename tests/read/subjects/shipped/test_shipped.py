@@ -1,7 +1,6 @@
 """Every reader in the package loads, has a card, and reads networks of its family."""
 
-from importlib.resources import files
-
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,7 +11,7 @@ from digsite.read import api as desk
 from digsite.read import check_invariance, load_reader
 from digsite.read.core.population import stack_models
 
-PATHS = [p for p in files(desk.SHIPPED).iterdir() if p.name.endswith(".safetensors")]
+PATHS = sorted(desk.SHIPPED.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.name)
@@ -20,7 +19,10 @@ def test_small_with_a_card_and_measured_scores(path):
     reader = load_reader(str(path))
     assert len(path.read_bytes()) < 500_000
     assert reader.card["scores"].keys() == {t.name for t in reader.tasks}
-    assert reader.card["trained_on"] >= 1000 and reader.card["worth"] > 1
+    assert reader.card["trained_on"] >= 1000 or reader.over_recipes
+    assert (
+        len(reader.card.get("recipes", range(10))) >= 10 and np.isfinite(list(reader.margins.values())).all()
+    )
 
 
 def test_an_untrained_network_is_read_as_bad_and_with_its_symmetries():
@@ -76,8 +78,42 @@ def test_an_untrained_network_is_outside_though_its_weights_are_ordinary(tmp_pat
     ]
 
 
-def test_no_reader_pretends_to_know_other_shapes():
-    assert (
-        desk.shipped_for(stack_models([torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))]))
-        is None
+def test_no_reader_pretends_to_know_other_questions():
+    """Two classes are another question than ten, and tokens are no images."""
+    two = torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))
+    tokens = build(parse({"kind": "gpt2", "vocab": 10, "d_model": 8, "n_layers": 1, "n_heads": 2}))
+    assert desk.shipped_for(stack_models([two])) is None and desk.shipped_for(stack_models([tokens])) is None
+
+
+def test_a_shape_that_no_zoo_had_is_read_by_running_it_or_from_its_weights_alone(tmp_path):
+    """The accuracy lies in the interval of either; a file without code is read from its weights."""
+    images, labels = load_digits(return_X_y=True)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(144, 48),
+        torch.nn.Tanh(),
+        torch.nn.Linear(48, 24),
+        torch.nn.Tanh(),
+        torch.nn.Linear(24, 10),
     )
+    small, y = torch.tensor(images / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(labels)
+    x = torch.nn.functional.interpolate(small, size=12, mode="bilinear").flatten(1)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for rows in torch.randint(1200, (300, 64)):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+    accuracy = float((model(x[1200:]).argmax(1) == y[1200:]).float().mean())
+    save_file(
+        {f"layer{i}.{n}": t for i in (0, 2, 4) for n, t in model[i].state_dict().items()},
+        tmp_path / "m.safetensors",
+    )
+    run, weights = desk.read_model(model), desk.read_model(str(tmp_path / "m.safetensors"))
+    for read in (run, weights):
+        (row,) = [r for r in read["predictions"] if r["property"] == "test_accuracy"]
+        assert row["low"] <= accuracy <= row["high"] and row["high"] - row["low"] < 0.8
+        assert "for networks of any recipe" in read["answers"][3]["answer"]
+    assert ["the network was run on synthetic inputs." in read["notes"] for read in (run, weights)] == [
+        True,
+        False,
+    ]

@@ -12,6 +12,9 @@ class Member(Protocol):
 
     INVARIANT: Any  # changes of the weights that its features do not see
     RUNS_NETWORK: bool = False  # runs the network instead of looking at its weights alone
+    ANY_SHAPE: bool = (
+        False  # its columns mean the same whatever the network's shape, so that no shape is a stranger
+    )
     STATE: Any = None  # class of what it learns from a zoo, None where it learns nothing
     IN_DOUBLE: bool = False  # what it learns is used in double precision, and stored in half of it
     OWN_ENGINE: bool = False  # trained as a graph network, not as features with heads

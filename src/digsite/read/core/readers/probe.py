@@ -1,5 +1,6 @@
 """What a network answers to learned inputs: the network is run, on synthetic images that no data set holds."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,19 +50,38 @@ def run_group(group: NetworkGroup, inputs: Tensor, rows: Tensor | None = None) -
     return vmap(one, randomness="different")(tensors)
 
 
-def image_shape(population: Population) -> tuple[int, ...]:
-    """The inputs' shape, from the first layer: a square image of as many channels as it says."""
-    graph = population.groups[0].graph
-    size = next(n.size for n in graph.nodes if n.is_input)
+def image_shape(group: NetworkGroup) -> tuple[int, ...]:
+    """The inputs' shape (channels, height, width): as a module says, else a square from the size of its first layer.
+
+    Somebody's plain chain that begins with a linear layer takes rows: then it is the number of their entries alone.
+    """
+    config = getattr(group.skeleton, "config", None)
+    if getattr(config, "vocab", 0):
+        raise UsageError("this network reads tokens: it cannot be run on images.")
+    if image := getattr(config, "image", None):
+        return tuple(image)
+    graph = group.graph
+    size = next((n.size for n in graph.nodes if n.is_input), 1)
     if graph.blocks_of("conv"):
         return (size, 28, 28) if size == 1 else (size, 32, 32)
-    side = int(size**0.5)
+    if any(n.activation == "gated" for n in graph.nodes):  # a recurrent network reads an image row by row
+        return (1, size, size)
+    if isinstance(group.skeleton, nn.Sequential) and isinstance(
+        next(group.skeleton.children(), None), nn.Linear
+    ):
+        return (size,)
+    return square_of(size)
+
+
+def square_of(size: int) -> tuple[int, int, int]:
+    """The image (1, side, side) of so many pixels; one row of them where they make no square."""
+    side = math.isqrt(size)
     return (1, side, side) if side * side == size else (1, 1, size)
 
 
 def fit_probe(population: Population, quality: np.ndarray, in_canonical_form: bool = True) -> State:
     """Learn the inputs whose answers best tell the quality of the training networks."""
-    shape = image_shape(population)
+    shape = image_shape(population.groups[0])
     generator = torch.Generator().manual_seed(0)
     logits = nn.Parameter(torch.randn(N_PROBES, *shape, generator=generator) * 2 - 1)
     y = torch.from_numpy(np.asarray(quality, dtype=np.float32))

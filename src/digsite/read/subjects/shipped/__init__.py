@@ -1,1 +1,0 @@
-"""Trained readers, each a safetensors file whose metadata is its model card."""
