@@ -319,7 +319,7 @@ class WarningConfig(Config):
     controls: int = Field(
         7,
         ge=0,
-        description="more networks with random answers, of each judged modulus and weight decay; false alarms are counted on them too",
+        description="more networks with random answers, of each modulus and weight decay, to learn on and to count false alarms on",
     )
     width: int = Field(48, gt=1, description="hidden width")
     steps: int = Field(1000, gt=0, description="training steps")

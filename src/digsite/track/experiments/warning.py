@@ -36,7 +36,7 @@ class WatchedRun:
     """One training as the warning sees it; `window` is the rise of its test accuracy, None where there is none.
 
     `late` networks rise after the end of the record: an alarm about them is right, and none is too. A `control` has random
-    answers, and only its alarms are counted.
+    answers: the score learns on it, and its alarms are counted, but it is in no pair of the AUROC.
     """
 
     name: str
@@ -51,8 +51,7 @@ class WatchedRun:
 
 def study_warning(config: WarningConfig, run: Run) -> None:
     """Learns on some primes, judges on others, and then on curves by others."""
-    early = _watch_networks(config, run, config.learn_on, 0)
-    late = _watch_networks(config, run, config.judge_on, config.controls)
+    early, late = (_watch_networks(config, run, primes) for primes in (config.learn_on, config.judge_on))
     if not all(_both_kinds(runs) for runs in (early, late)):
         return _say_one_kind(run, [*early, *late])
     model = _learn_model(early, CHEAP)
@@ -76,15 +75,17 @@ def _both_kinds(runs: list[WatchedRun]) -> bool:
     return any(net.window for net in runs) and any(not net.window and not net.late for net in runs)
 
 
-def _watch_networks(config: WarningConfig, run: Run, primes: list[int], controls: int) -> list[WatchedRun]:
+def _watch_networks(config: WarningConfig, run: Run, primes: list[int]) -> list[WatchedRun]:
     """Networks that grok, and networks that never do; what has only begun to generalize at the end is neither."""
     watched = []
     for p in primes:
         shape = GridShape(p, config.width, config.steps, config.every, 0.01)
         run.stage(f"training modulo {p}")
         grid: dict[str, Any] = run.once(
-            f"grid-{p}-{controls}",
-            lambda s=shape: train_grid(s, config.decays, config.shares, config.seeds, config.seed, controls),
+            f"grid-{p}",
+            lambda s=shape: train_grid(
+                s, config.decays, config.shares, config.seeds, config.seed, config.controls
+            ),
         )
         late = _choose_followed(config, run, shape)
         for i, label in enumerate(grid["labels"]):
