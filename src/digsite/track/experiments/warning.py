@@ -386,13 +386,13 @@ def _judge_published(run: Run, early: list[WatchedRun]) -> None:
     run.table("published", table)
     rising = table[table.middle.notna()]
     ahead = int((rising.lead.fillna(-1) > 0).sum())
+    still = table[table.middle.isna()]
     run.claim_share(
         "published/alarm_before_middle",
         ahead,
         len(rising),
-        null=0.0,
-        null_is="no alarm",
+        null=float(still.alarm.notna().mean()) if len(still) else 0.0,
+        null_is="alarms about published runs that never rise",
         note="loss and norm alone",
     )
-    still = table[table.middle.isna()]
     run.claim("published/false_alarms", int(still.alarm.notna().sum()), n=len(still), unit="runs")
