@@ -78,11 +78,13 @@ def heatmap(
     ticks_x: Sequence[str] | None = None,
     ticks_y: Sequence[str] | None = None,
     numbers: str = "",
+    limits: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """A matrix with its color scale; `centered` puts white at zero, `numbers` is the format of a value in each cell.
 
-    `matrix` (rows, columns), `unit` beside the color scale, `ticks_x` and `ticks_y` names instead of numbers.
+    `matrix` (rows, columns), `unit` beside the color scale, `ticks_x` and `ticks_y` names instead of numbers, `limits` the ends of
+    the color scale where the values' own say nothing, as for shares.
 
     `x` and `y` label the axes, `title` stands above, `cmap` is one of matplotlib's; `ax` draws into a panel of
     a larger figure.
@@ -90,12 +92,9 @@ def heatmap(
     values = np.asarray(matrix, dtype=float)
     figure, ax = _given_axes(ax, height=4.0)
     limit = float(np.nanmax(np.abs(values))) if centered and values.size else None
+    low, high = limits or (-limit if limit else None, limit or None)
     image = ax.imshow(
-        values,
-        aspect="auto",
-        cmap=cmap or ("RdBu_r" if centered else None),
-        vmin=-limit if limit else None,
-        vmax=limit or None,
+        values, aspect="auto", cmap=cmap or ("RdBu_r" if centered else None), vmin=low, vmax=high
     )
     ax.set(xlabel=x, ylabel=y, title=title)
     ax.grid(False)

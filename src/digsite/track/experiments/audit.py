@@ -40,6 +40,7 @@ def study_audit(config: AuditConfig, run: Run) -> None:
             x="planted fault",
             y="series",
             unit="share found",
+            limits=(0.0, 1.0),
             ticks_x=list(rates.columns),
             ticks_y=list(rates.index),
         ),

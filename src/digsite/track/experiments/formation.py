@@ -194,7 +194,9 @@ def draw_dates(dated: pd.DataFrame) -> Any:
     figure, ax = canvas(width=7.0, height=1.2 + 0.19 * len(keys))
     for i, (run, part) in enumerate(keys):
         own = dated[(dated.run == run) & (dated.part == part)].iloc[0]
-        ax.plot([own.onset, own.end], [i, i], color=NULL_COLOR, linewidth=6, alpha=0.5, solid_capstyle="butt")
+        name = "it forms, 10 to 90 %" if i == 0 else None
+        look = {"color": NULL_COLOR, "linewidth": 6, "alpha": 0.5, "solid_capstyle": "butt"}
+        ax.plot([own.onset, own.end], [i, i], label=name, **look)
     shown = ["embedding share", "restricted loss", "test accuracy", "weight norm"]
     shown = [m for m in shown if (dated.measure == m).any()]
     for color, marker, measure in zip(PALETTE, "os^x", shown):
@@ -203,5 +205,5 @@ def draw_dates(dated: pd.DataFrame) -> Any:
         ax.plot(rows.date, at, marker, color=color, markersize=4, linestyle="none", label=measure)
     ax.set_yticks(range(len(keys)), [f"{run}  {part}" for run, part in keys], fontsize=6)
     ax.set(xlabel="training step", xscale="log", ylim=(len(keys) - 0.5, -0.5))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
     return figure
