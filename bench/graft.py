@@ -88,17 +88,20 @@ def quality(data: str, seeds: int) -> None:
         print("ceiling by layer: " + ", ".join(f"{row['ceiling']:.0f}" for row in done[0]["ceiling"]))
 
 
+FORENSIC_SEED = 2  # the first couple that is judged; the score of first layers was chosen on couples 0 and 1
+
+
 def forensics(data: str, seeds: int) -> None:
     """AUROC by layer with its 95 % interval, and how many native rows are flagged with nothing and with a graft there."""
     config = ForensicsConfig.model_validate({"data": data})
     rows = [
         row
-        for seed in range(seeds)
+        for seed in range(FORENSIC_SEED, FORENSIC_SEED + seeds)
         for row in forensic_job(config.model_dump(), ("mega", "mega"), seed)["rows"]
     ]
     found = pd.DataFrame(rows)
     print(
-        f"\n{data}: AUROC of planted rows by layer, median with its 95 % interval, mega, {seeds} seed(s); 1/16 of the rows; last column: native rows flagged"
+        f"\n{data}: AUROC of planted rows by layer, median with its 95 % interval, mega, {seeds} seed(s) from {FORENSIC_SEED}; 1/16 of the rows; last column: native rows flagged"
     )
     for case, part in found.groupby("case", sort=False):
         line = ""
