@@ -78,8 +78,8 @@ def test_a_jump_gains_over_a_walk_with_heavy_steps_and_such_a_walk_does_not() ->
     steps = rng.standard_normal(300)
     steps[[60, 150, 220, 260]] = (5, -12, 6, -4)
     heavy = np.cumsum(steps) + 1.5 * rng.standard_normal(300)
-    sure = likelihood.gain_over_shocks(flat + jump, scale, flat)
-    unsure = likelihood.gain_over_shocks(heavy, scale, heavy + 12 * (np.arange(300) >= 150))
+    sure = likelihood.gain_over_shocks(flat + jump, scale, flat, False)
+    unsure = likelihood.gain_over_shocks(heavy, scale, heavy + 12 * (np.arange(300) >= 150), False)
     assert sure > 24 > 20 > unsure
 
 

@@ -38,6 +38,7 @@ LONGEST = 700  # samples up to which filters of sixteen samples know the slow pa
 MOST_FOLD = 6  # samples in a mean: what is found in means is dated in samples, and so far around it is looked
 NOT_YET = 4.0  # below the 5 %, with Gaussian noise, where Student's may still gain a little more
 SHOCKED = ((60, 18.0), (300, 26.0))  # samples, and what changes must gain over a walk with heavy steps there
+SHOCKED_MEANS = 40.0  # the same in means of several samples
 BENT = 15.0  # gain of a smooth course beside the changes below which the base is level
 
 
@@ -196,8 +197,10 @@ def may_be_shocks(values: np.ndarray, changes: list[FoundChange]) -> bool:
     if not changes or not is_weighable(len(values)):
         return False
     left = average_blocks(values - sum(c.change.profile(len(values)) for c in changes))
-    values = average_blocks(values)
-    gain = likelihood.gain_over_shocks(values, increment_scale(np.diff(values)), left)
+    averaged, values = len(values) > LONGEST, average_blocks(values)
+    gain = likelihood.gain_over_shocks(values, increment_scale(np.diff(values)), left, averaged)
+    if averaged:
+        return gain < SHOCKED_MEANS
     samples, limits = zip(*SHOCKED, strict=True)
     return gain < float(np.interp(np.log(len(values)), np.log(samples), limits))
 

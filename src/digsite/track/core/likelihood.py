@@ -347,12 +347,12 @@ def own_errors(values: np.ndarray, steps: bool) -> tuple[np.ndarray, int]:
     return errors, order
 
 
-def gain_over_shocks(values: np.ndarray, scale: np.ndarray, left: np.ndarray) -> float:
+def gain_over_shocks(values: np.ndarray, scale: np.ndarray, left: np.ndarray, averaged: bool) -> float:
     """Twice the log-likelihood that `left` (n,), `values` without their changes, gain over a walk with heavy steps.
 
     One large step of a walk under measurement noise looks like any jump. What tells them apart is how many steps the level
     of the series takes elsewhere. Infinite where another noise suits the series better than a walk, and the walk that suits it best
-    has no measurement noise (the test by likelihood knows heavy steps that nothing hides) or hardly anything else.
+    has hardly anything but measurement noise, or none (heavy steps that nothing hides are known), unless means have `averaged` it away.
     """
     plan = plan_filters(len(values))
     unit = max(float(np.std(np.diff(values))), np.finfo(float).tiny)
@@ -362,7 +362,8 @@ def gain_over_shocks(values: np.ndarray, scale: np.ndarray, left: np.ndarray) ->
     first = sum(len(SHARES) if root else 1 for root in ROOTS)
     models = np.arange(first, first + len(WALK_SHARES))
     share = WALK_SHARES[int(energy[models].argmin())]
-    if share == WALK_SHARES[-1] or (share == 0 and energy[models].min() > energy.min()):
+    bare = share == 0 and energy[models].min() > energy.min() and not averaged
+    if bare or share == WALK_SHARES[-1]:
         return np.inf
     calm = max(student_score(rest[model], scale) for model in np.argsort(energy)[:LIKELIEST])
     return calm - max(
