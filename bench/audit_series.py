@@ -6,6 +6,7 @@ page cache like a cold page from the disk, but without waiting: CPU time is that
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -64,9 +65,15 @@ def measure(folder: Path) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--measure"]:
-        return measure(Path(sys.argv[2]))
-    count, megabytes = (int(word) for word in (sys.argv[1:] + ["150", "1000"][len(sys.argv) - 1 :]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoints", type=int, nargs="?", default=150)
+    parser.add_argument("megabytes", type=int, nargs="?", default=1000, help="of each")
+    parser.add_argument("--measure", type=Path, help="audit this folder and print what it took")
+    parser.add_argument("--full", action="store_true", help="the same: 150 checkpoints take seconds")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        return measure(arguments.measure)
+    count, megabytes = arguments.checkpoints, arguments.megabytes
     with tempfile.TemporaryDirectory() as folder:
         for i in range(count):
             write_sparse(Path(folder) / f"step_{1000 * i}.safetensors", megabytes, i)

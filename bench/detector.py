@@ -373,7 +373,12 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="built, judged, kept, fresh, rises, recall, speed or table"
     )
+    parser.add_argument(
+        "--full", action="store_true", help="60, 300 and 1,500 samples, 200 series a cell: hours"
+    )
     arguments = parser.parse_args()
+    if arguments.full:
+        arguments.sizes, arguments.count = [60, 300, 1500], 200
     for size in arguments.sizes:
         count = arguments.count if size < 1000 else max(arguments.count // 4, 10)
         if arguments.only == "table":

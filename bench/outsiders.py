@@ -188,4 +188,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--shapes", choices=["zoo", "any"], default="zoo", help="of the shipped zoo, or drawn"
     )
-    main(**vars(parser.parse_args()))
+    parser.add_argument("--full", action="store_true", help="both, one after the other")
+    arguments = parser.parse_args()
+    for shapes in ("zoo", "any") if arguments.full else (arguments.shapes,):
+        main(arguments.count, shapes)

@@ -4,6 +4,7 @@ Times are CPU time of the server process between two requests, so a busy machine
 is beside them.
 """
 
+import argparse
 import http.client
 import json
 import os
@@ -193,6 +194,9 @@ def report_lines(root: Path) -> list[bool]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the same: it is at full size already")
+    parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "runs"
         make_runs(root)

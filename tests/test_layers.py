@@ -207,3 +207,11 @@ def test_a_name_can_be_searched_for():
     )
     shared = sum(count for count in tops.values() if count > 1)
     assert shared <= 0.08 * tops.total(), sorted(tops, key=lambda n: -tops[n])[:5]  # 38 %
+
+
+def test_every_benchmark_says_what_its_full_size_is():
+    """`make bench-full` asks each file in the folder for it, and a file that knows no such option would only end in an error."""
+    folder = ROOT / "bench"
+    files = [p for p in folder.glob("*.py") if p.name != "run.py" and not p.name.startswith("_")]
+    assert len(files) > 10
+    assert [p.name for p in files if '"--full"' not in p.read_text()] == []

@@ -276,7 +276,7 @@ def _refuse_unreadable(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
         bad = sum(int((~torch.isfinite(part)).sum()) for part in tensors[name].flatten().split(_PIECE))
         if bad:
             raise UsageError(
-                f"{name!r} holds {bad} values that are NaN or infinite: a diverged model cannot be read.",
+                f"{name!r} holds NaN or infinite numbers ({bad} of them): a diverged model cannot be read.",
                 hint="Drop it, or take an earlier checkpoint.",
             )
 
