@@ -178,7 +178,8 @@ def transition_figure(
     if behavior is not None:
         for color, name, row in zip(_pick_colors(len(channels)), channels, behavior, strict=True):
             axes[0].plot(run.steps, row, color=color, label=name)
-        place_legend(axes[0], frameon=True, framealpha=0.8, edgecolor="none")
+        tall = {"loc": "center right"} if len(channels) > 4 else {}  # between what has risen and what has not
+        place_legend(axes[0], frameon=True, framealpha=0.8, edgecolor="none", **tall)
         axes[0].set(ylabel="behavior", title=f"what the network can do ({run.name})")
     for ax, (measure, layer) in zip(axes[above:], keys, strict=True):
         series = next(s for s in run.series(measure) if s.layer == layer)
