@@ -49,7 +49,7 @@ def spread_by_outliers(shares: list[float], sparsity: float, spread: float) -> l
     if density.min() <= 0 or density.max() >= 1:
         raise UsageError(
             f"A spread of {spread} around the sparsity {sparsity} asks some layer for all of its weights, or for none.",
-            hint=f"Choose a spread below {min(sparsity, 1 - sparsity) / 2:.2f}.",
+            hint=f"Choose a spread below {min(sparsity, 1 - sparsity) / 2:.2g}.",
         )
     return [float(1 - d) for d in density]
 
