@@ -4,9 +4,11 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from digsite.base import families, settings
 from digsite.base.contract import public_method
@@ -111,6 +113,12 @@ def read_weights(reference: str | Reference) -> WeightBundle:
     return WeightBundle(bundle.tensors, {**bundle.meta, "reference": str(asked)}, bundle.tied)
 
 
+@lru_cache
+def _list_formats() -> tuple[Any, ...]:
+    """Looked up once: a folder of a hundred models asks a hundred times."""
+    return tuple(families.scan_family(FORMATS).values())
+
+
 def _find_reader(scheme: str) -> Callable[[str, str], WeightBundle]:
     """What reads a target and its member: of a scheme in `sources`, or `read` of what an entry point names."""
     if scheme in families.list_members(SOURCES):
@@ -128,7 +136,7 @@ def open_weights(path: Path) -> WeightBundle:
     """
     if not path.exists():
         raise NotFound(f"There is no file or folder '{path}'.")
-    for form in families.scan_family(FORMATS).values():
+    for form in _list_formats():
         if form.fits_content(path):
             with one_sentence(f"Reading '{path}'", "The file is damaged, or not what its beginning says."):
                 bundle = form.read_path(path)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from digsite.base.contract import Numbers, public_method
@@ -85,6 +84,8 @@ def noise_ceiling(accuracy: np.ndarray, n_test: int, seed: int = 0, draws: int =
         raise UsageError(
             "All networks have the same accuracy: nothing can be ranked, so there is no ceiling."
         )
+    from scipy.stats import kendalltau  # a second of loading, which reading a model does not need
+
     noise = accuracy * (1 - accuracy) / n_test
     spread = accuracy.var()
     rng = np.random.default_rng(derive_seed(seed, "noise-ceiling"))

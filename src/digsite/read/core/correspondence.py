@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from scipy.stats import norm
+from scipy.special import ndtr
 from torch import Tensor
 
 _EXACT = 170  # factorials beyond this overflow a float
@@ -55,7 +55,7 @@ def measure_correspondence(
         return NOTHING
     z = float(centered.diagonal().sum()) / math.sqrt(variance)
     smallest = 1.0 / math.factorial(min(n, _EXACT))
-    return NumberingTest(z, max(float(norm.sf(z)), smallest))
+    return NumberingTest(z, max(float(ndtr(-z)), smallest))
 
 
 def _thin_axis(matrix: Float[Tensor, "rows columns"], axis: int, most: int) -> Tensor:

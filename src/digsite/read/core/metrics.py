@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
 
 from digsite.read.core.tasks import ReadTask
 
@@ -42,6 +41,8 @@ def score_answers(task: ReadTask, y: np.ndarray, answer: np.ndarray) -> dict[str
 
 def _rank_tau(y: np.ndarray, answer: np.ndarray) -> float:
     """Kendall's tau; 0 where either side is constant, because a constant ranks nothing."""
+    from scipy.stats import kendalltau  # a second of loading, which a reading does not need
+
     tau = kendalltau(y, answer).statistic if np.ptp(answer) > 0 and np.ptp(y) > 0 else 0.0
     return float(tau)
 
@@ -54,6 +55,8 @@ def measure_auroc(positive: np.ndarray, score: np.ndarray) -> float:
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if n_pos == 0 or n_neg == 0:
         return float("nan")
+    from scipy.stats import rankdata
+
     return float((rankdata(score)[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from scipy.stats import norm
+from scipy.special import ndtr
 from torch import Tensor
 
 from digsite.weights.bundle import shape_of
@@ -288,7 +288,7 @@ def check_matrix(name: str, weight: Tensor) -> TensorCheck | None:
     mean, spread = null_statistics(rows, columns)
     own = measure_matrix(matrix[None])[0]
     z = (own - mean) / spread
-    p = min(1.0, len(z) * float(norm.sf(float(z.max()))))
+    p = min(1.0, len(z) * float(ndtr(-float(z.max()))))
     return TensorCheck(
         name, tuple(float(v) for v in z), p, math.exp(-float(mean[1])), math.exp(-float(own[1]))
     )

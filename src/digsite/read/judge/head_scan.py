@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
+from scipy.special import stdtr
 from torch import Tensor
 
 from digsite.base.errors import UsageError
@@ -134,7 +134,7 @@ def robust_z(values: np.ndarray) -> np.ndarray:
 
 def chance_of_largest_score(z: float, classes: int, calibration: HeadCalibration) -> float:
     """How often the largest of `classes` clean scores reaches z."""
-    single = float(student.sf(z / calibration.scale, freedom_of(classes)))
+    single = float(stdtr(freedom_of(classes), -z / calibration.scale))
     return float(-np.expm1(classes * np.log1p(-min(single, 1 - 1e-12))))
 
 
@@ -145,6 +145,8 @@ def freedom_of(classes: int) -> float:
 
 def fit_calibration(largest: np.ndarray, classes: int) -> HeadCalibration:
     """The scale under which these largest scores of clean networks (networks,) are likeliest."""
+    from scipy.stats import t as student  # a second of loading, which a scan does not need
+
     freedom, scales = freedom_of(classes), np.arange(0.5, 2.01, 0.05)
 
     def likelihood(scale: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
+from scipy.special import bdtrc
 from torch import Tensor
 
 from digsite.base.errors import DigsiteError
@@ -90,7 +90,7 @@ def _match_groups(own_group, other, coordinates: str) -> NeuronMatch:
         count += len(a)
     moved = [float((o != torch.arange(len(o))).double().mean()) for o in orders.values()]
     # A stranger's neuron is about as near as the nearest of one's own, seldom half as far: half of them is a high bar.
-    p = float(binom.sf(near - 1, count, 0.5)) if count else 1.0
+    p = float(bdtrc(near - 1, count, 0.5)) if count else 1.0
     gap = sum(float((x.double() - y.double()).square().sum()) for x, y in _paired_numbers(first, second))
     size = sum(
         float(x.double().square().sum() + y.double().square().sum())
