@@ -22,6 +22,21 @@ def test_stacked_networks_answer_like_each_alone(name):
         assert torch.allclose(together[i], model(x), atol=1e-5)
 
 
+def test_a_module_in_training_is_run_without_dropout_and_left_as_it_was():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(9, 6), torch.nn.BatchNorm1d(6), torch.nn.Dropout(0.5), torch.nn.Linear(6, 4)
+    )
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    answers = probe.run_group(
+        stack_models([model]).groups[0], torch.rand(20, 9, generator=torch.Generator().manual_seed(1))
+    )[0]
+    assert all(part.training for part in model.modules())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    plain = model.eval()(torch.rand(20, 9, generator=torch.Generator().manual_seed(1)))
+    assert torch.allclose(answers, plain, atol=1e-5)
+
+
 def test_weights_without_code_cannot_be_probed():
     with pytest.raises(UsageError, match="come without code"):
         probe.run_group(stack_models([{"a.weight": torch.randn(3, 4)}]).groups[0], torch.rand(1, 4))

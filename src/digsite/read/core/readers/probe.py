@@ -1,6 +1,8 @@
 """What a network answers to learned inputs: the network is run, on synthetic images that no data set holds."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +47,22 @@ def run_group(group: NetworkGroup, inputs: Tensor, rows: Tensor | None = None) -
     def one(weights: dict[str, Tensor]) -> Tensor:
         return functional_call(group.skeleton, weights, (inputs,))  # pyright: ignore[reportArgumentType]
 
-    if len(next(iter(tensors.values()))) == 1:
-        return one({k: t[0] for k, t in tensors.items()})[None]
-    return vmap(one, randomness="different")(tensors)
+    with _evaluating(group.skeleton):
+        if len(next(iter(tensors.values()))) == 1:
+            return one({k: t[0] for k, t in tensors.items()})[None]
+        return vmap(one, randomness="different")(tensors)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Somebody's module may be in training: dropout would answer by chance, and running statistics would move."""
+    in_training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in in_training:
+            part.training = True
 
 
 def image_shape(group: NetworkGroup) -> tuple[int, ...]:
