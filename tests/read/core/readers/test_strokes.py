@@ -65,3 +65,19 @@ def test_what_takes_no_images_is_refused_in_one_sentence():
     }
     with pytest.raises(UsageError, match="reads tokens"):
         extract_strokes(stack_models([build(parse(config))]).groups[0])
+
+
+def test_what_answers_images_with_images_or_fails_in_its_own_way_is_refused_in_one_sentence():
+    class Picky(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(10, 6), torch.nn.Linear(6, 10)
+
+        def forward(self, x):
+            assert self.whole or x.ndim == 2, "rows, please"
+            return self.b(self.a(x).relu())
+
+    for whole in (True, False):  # image for image, or an error that is no RuntimeError
+        Picky.whole = whole
+        with pytest.raises(UsageError, match="no row of numbers"):
+            extract_strokes(stack_models([Picky()]).groups[0])

@@ -47,12 +47,13 @@ def _fit_shape(group: NetworkGroup) -> tuple[int, ...]:
     sides = (16, 28, 32) if group.graph.blocks_of("conv") else ()
     for tried in [*((shape[0], side, side) for side in sides), shape]:
         try:
-            run_group(group, torch.zeros(1, *tried), torch.tensor([0]))
-        except (RuntimeError, ValueError):  # torch's words for shapes that do not fit
+            answer = run_group(group, torch.zeros(2, *tried), torch.tensor([0]))
+        except Exception:  # somebody's code says in its own way that a shape does not fit
             continue
-        return tried
+        if isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[:2] == (1, 2):
+            return tried
     raise UsageError(
-        "this network cannot be run on images: it takes none of 16, 28 or 32 pixels, nor a square of its first layer's inputs.",
+        "this network gives no row of numbers for an image: neither of 16, 28 or 32 pixels, nor of as many as its first layer takes.",
         hint="Use a reader of weights, as shape_free.",
     )
 
