@@ -77,6 +77,25 @@ def spoil_images(
     return x, y
 
 
+def train_plainly(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, steps: int
+) -> None:
+    """A loop of torch alone, as somebody else would write it."""
+    for _ in range(steps):
+        rows = torch.randint(len(x), (BATCH,))
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def measure_accuracy(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    """The share that is right, the network evaluating."""
+    model.eval()
+    with torch.no_grad():
+        return float((model(x).argmax(1) == y).float().mean())
+
+
 def train_outsider(seed: int, images: np.ndarray, labels: np.ndarray) -> tuple[nn.Sequential, float]:
     """One network and its accuracy on the images that it was not given."""
     rng = np.random.default_rng([2026, seed])
@@ -89,15 +108,8 @@ def train_outsider(seed: int, images: np.ndarray, labels: np.ndarray) -> tuple[n
     make, (low, high) = OPTIMIZERS[kind]
     optimizer = make(model.parameters(), log_uniform(rng, low, high), log_uniform(rng, 1e-7, 1e-2))
     own_x, own_y = spoil_images(rng, x[:TRAIN], y[:TRAIN])
-    for _ in range(STEPS):
-        rows = torch.randint(len(own_x), (BATCH,))
-        loss = nn.functional.cross_entropy(model(own_x[rows]), own_y[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        return model, float((model(x[TRAIN:]).argmax(1) == y[TRAIN:]).float().mean())
+    train_plainly(model, optimizer, own_x, own_y, STEPS)
+    return model, measure_accuracy(model, x[TRAIN:], y[TRAIN:])
 
 
 def train_stranger(seed: int, images: np.ndarray, labels: np.ndarray) -> tuple[nn.Sequential, float]:
@@ -126,15 +138,8 @@ def train_stranger(seed: int, images: np.ndarray, labels: np.ndarray) -> tuple[n
     own_y = y.clone()
     wrong = torch.from_numpy(rng.random(len(y)) < rng.choice([0.0, 0.2, 0.5]))
     own_y[wrong] = torch.from_numpy(rng.integers(0, 10, int(wrong.sum())))
-    for _ in range(int(rng.choice([50, 150, 400]))):
-        rows = own[torch.randint(len(own), (BATCH,))]
-        loss = nn.functional.cross_entropy(model(x[rows]), own_y[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        return model, float((model(x[TRAIN:]).argmax(1) == y[TRAIN:]).float().mean())
+    train_plainly(model, optimizer, x[own], own_y[own], int(rng.choice([50, 150, 400])))
+    return model, measure_accuracy(model, x[TRAIN:], y[TRAIN:])
 
 
 def load_images(shapes: str) -> tuple[np.ndarray, np.ndarray]:

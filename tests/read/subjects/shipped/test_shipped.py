@@ -1,5 +1,7 @@
 """Every reader in the package loads, has a card, and reads networks of its family."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -48,19 +50,14 @@ def test_networks_that_ate_other_pixels_are_outside_and_those_of_its_own_scale_i
     assert verdicts[1].all() and not verdicts[16].any()
 
 
-def _train_plainly(images, labels, seed):
-    """A loop of torch alone, as somebody else would write it."""
+def _train_plainly(x, labels, seed, sizes=(64, 32, 16, 10), activation=torch.nn.ReLU, rate=1e-3, steps=400):
+    """A loop of torch alone, as somebody else would write it, on the first 1,200 rows of `x`."""
     torch.manual_seed(seed)
-    model = torch.nn.Sequential(
-        torch.nn.Linear(64, 32),
-        torch.nn.ReLU(),
-        torch.nn.Linear(32, 16),
-        torch.nn.ReLU(),
-        torch.nn.Linear(16, 10),
-    )
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    x, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
-    for rows in torch.randint(1200, (400, 64)):
+    layers = [part for pair in pairwise(sizes) for part in (torch.nn.Linear(*pair), activation())]
+    model = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    x, y = torch.as_tensor(x, dtype=torch.float32), torch.tensor(labels)
+    for rows in torch.randint(1200, (steps, 64)):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
         optimizer.step()
@@ -88,21 +85,9 @@ def test_no_reader_pretends_to_know_other_questions():
 def test_a_shape_that_no_zoo_had_is_read_by_running_it_or_from_its_weights_alone(tmp_path):
     """The accuracy lies in the interval of either; a file without code is read from its weights."""
     images, labels = load_digits(return_X_y=True)
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(
-        torch.nn.Linear(144, 48),
-        torch.nn.Tanh(),
-        torch.nn.Linear(48, 24),
-        torch.nn.Tanh(),
-        torch.nn.Linear(24, 10),
-    )
     small, y = torch.tensor(images / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(labels)
     x = torch.nn.functional.interpolate(small, size=12, mode="bilinear").flatten(1)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for rows in torch.randint(1200, (300, 64)):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
-        optimizer.step()
+    model = _train_plainly(x, labels, 0, (144, 48, 24, 10), torch.nn.Tanh, rate=3e-3, steps=300)
     accuracy = float((model(x[1200:]).argmax(1) == y[1200:]).float().mean())
     save_file(
         {f"layer{i}.{n}": t for i in (0, 2, 4) for n, t in model[i].state_dict().items()},
